@@ -1,0 +1,196 @@
+"""The configuration: one TOML file and ``OUTCROP_*`` variables, read once into frozen structs.
+
+A wrong file or variable raises ``ConfigError`` that names the file, the key and what is wrong.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+
+class ConfigError(Exception):
+    pass
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the gateway listens. With ``tls_certificate`` and ``tls_key`` (PEM) it speaks TLS."""
+
+    host: str = "127.0.0.1"
+    port: int = 4510
+    region: str = "us-east-1"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+
+class Llama(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="llama",
+):
+    """llama.cpp in child processes of ours. ``model`` is a known name (``outcrop models list``)
+    or a GGUF file; ``context`` is tokens a slot; ``threads`` 0 counts the CPUs that are free."""
+
+    model: str
+    context: int = 4096
+    slots: int = 4
+    threads: int = 0
+    gpu_layers: int = 0
+    queue: int = 64
+    timeout_s: float = 300.0
+
+
+class OpenAI(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="openai",
+):
+    """Any OpenAI-compatible server (vLLM, Ray Serve LLM, Ollama, TGI). ``url`` ends in ``/v1``."""
+
+    url: str
+    model: str | None = None
+    api_key_env: str | None = None
+    context: int = 8192
+    queue: int = 256
+    timeout_s: float = 300.0
+
+
+class Upstream(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="bedrock",
+):
+    """AWS Bedrock itself (or another Outcrop), signed with the credentials the AWS SDK finds."""
+
+    region: str
+    endpoint_url: str | None = None
+    profile: str | None = None
+    model: str | None = None
+    queue: int = 256
+    timeout_s: float = 300.0
+
+
+class Onnx(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="onnx",
+):
+    """Sentence embeddings on ONNX Runtime, in a worker process."""
+
+    model: str
+    threads: int = 1
+    queue: int = 256
+    timeout_s: float = 60.0
+
+
+class Scripted(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="scripted",
+):
+    """Deterministic answers for tests and load measurement. Never a default."""
+
+    tokens: int | None = None
+    delay_s: float = 0.0
+
+
+EngineConfig = Llama | OpenAI | Upstream | Onnx | Scripted
+
+
+class Binding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Models whose ID matches ``pattern`` (shell style) are served by ``engine``."""
+
+    pattern: str
+    engine: str
+    model: str | None = None
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file. Later bindings win over earlier ones and over the catalog."""
+
+    data_dir: Path = Path("~/.outcrop")
+    cache_dir: Path = Path("~/.cache/outcrop")
+    server: Server = Server()
+    engines: dict[str, EngineConfig] = {}
+    bind: tuple[Binding, ...] = ()
+    catalog: tuple[Path, ...] = ()
+    engine_memory_mib: int = 8192
+    unsupported: Literal["refuse", "warn"] = "refuse"
+
+    def engine_configs(self) -> dict[str, EngineConfig]:
+        return {**DEFAULT_ENGINES, **self.engines}
+
+
+DEFAULT_ENGINES: dict[str, EngineConfig] = {
+    "smollm2": Llama(model="smollm2-135m-instruct"),
+    "minilm": Onnx(model="all-minilm-l6-v2"),
+}
+
+_VARIABLES: dict[str, tuple[str, ...]] = {
+    "OUTCROP_DATA_DIR": ("data_dir",),
+    "OUTCROP_CACHE": ("cache_dir",),
+    "OUTCROP_HOST": ("server", "host"),
+    "OUTCROP_PORT": ("server", "port"),
+    "OUTCROP_REGION": ("server", "region"),
+    "OUTCROP_UNSUPPORTED": ("unsupported",),
+    "OUTCROP_ENGINE_MEMORY_MIB": ("engine_memory_mib",),
+}
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """File, then ``OUTCROP_*`` variables, then ``overrides`` (dotted keys, of the command line)."""
+    table = _read(file) if file else {}
+    source = str(file) if file else "the configuration"
+    for variable, path in _VARIABLES.items():
+        if variable in environment:
+            _put(table, path, environment[variable])
+            source = f"{source} or {variable}"
+    for key, value in (overrides or {}).items():
+        if value is not None:
+            _put(table, tuple(key.split(".")), value)
+    try:
+        config = msgspec.convert(table, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    return msgspec.structs.replace(
+        config,
+        data_dir=config.data_dir.expanduser().absolute(),
+        cache_dir=config.cache_dir.expanduser().absolute(),
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
+
+
+def _put(table: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        table = table.setdefault(name, {})
+    table[path[-1]] = value

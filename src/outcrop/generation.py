@@ -1,0 +1,212 @@
+"""What dialects and engines exchange. Dialects build these from a family's JSON and render them
+back; engines compute with them. Neither kind of module knows the other.
+
+A generation is a stream of events in this order:
+
+    Started  (TextDelta | ToolUseStarted (ToolUseDelta)*)*  Finished
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["user", "assistant"]
+Stop = Literal["end", "length", "stop_sequence", "tool_use"]
+Truncate = Literal["none", "start", "end"]
+Logprobs = Literal["none", "generation", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A call the model made: ``input`` is the JSON object of its arguments."""
+
+    id: str
+    name: str
+    input: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What the caller's tool answered; JSON results arrive here as compact JSON text."""
+
+    tool_use_id: str
+    text: str
+    is_error: bool = False
+
+
+Part = Text | ToolUse | ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    role: Role
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may call; ``schema`` is the JSON Schema of its arguments object."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """``auto``: text or a call; ``any``: a call; ``tool``: a call of ``name``; ``none``: text."""
+
+    mode: Literal["auto", "any", "tool", "none"] = "auto"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. ``None``, or the neutral value written here, means: not applied.
+
+    temperature 0 is greedy. top_k keeps the k likeliest tokens, then top_p the likeliest ones whose
+    probabilities sum to p. Penalties are subtracted from a token's logit once it has occurred in
+    the prompt or the answer: presence once, frequency times its count, normalized_frequency times
+    its count divided by the text's length in tokens. logit_bias maps the engine's token IDs to an
+    addend.
+    """
+
+    temperature: float = 1.0
+    top_p: float | None = None
+    top_k: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    normalized_frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request for text.
+
+    ``turns`` is never empty and may end with an assistant turn, which the answer then continues.
+    ``max_tokens`` 0 evaluates the prompt and generates nothing. ``truncate`` says what happens to a
+    prompt longer than ``max_input_tokens`` (or the engine's context when that is smaller): refused
+    (``none``), or cut at its start or end until it fits exactly. ``count`` answers are asked for.
+    ``json_schema`` binds the answer's text to JSON of that schema.
+    """
+
+    turns: tuple[Turn, ...]
+    max_tokens: int
+    system: str | None = None
+    sampling: Sampling = Sampling()
+    stop_sequences: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    json_schema: Mapping[str, Any] | None = None
+    logprobs: Logprobs = "none"
+    truncate: Truncate = "none"
+    max_input_tokens: int | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of prompt or answer. ``logprob`` is the natural logarithm of its probability under
+    the model, before any sampler changed the distribution; ``None`` for the first of a prompt."""
+
+    text: str
+    id: int
+    logprob: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The prompt is read. ``prompt_tokens`` is filled when ``logprobs`` is ``all``."""
+
+    input_tokens: int
+    prompt_tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer: whole characters, never part of a stop sequence.
+
+    ``output_tokens`` counts all tokens generated so far; ``tokens`` is filled when logprobs are
+    asked for.
+    """
+
+    text: str
+    output_tokens: int
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUseStarted:
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUseDelta:
+    """A piece of the JSON text of the arguments of the tool use that started last."""
+
+    json: str
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end, with the counts that are billed. ``stop_sequence`` is the one met, if any."""
+
+    stop: Stop
+    input_tokens: int
+    output_tokens: int
+    stop_sequence: str | None = None
+
+
+Event = Started | TextDelta | ToolUseStarted | ToolUseDelta | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer: the events of one generation, folded."""
+
+    parts: tuple[Text | ToolUse, ...]
+    stop: Stop
+    input_tokens: int
+    output_tokens: int
+    stop_sequence: str | None = None
+    tokens: tuple[Token, ...] = ()
+    prompt_tokens: tuple[Token, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def tool_uses(self) -> tuple[ToolUse, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolUse))
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to embed. ``dimensions`` is the length of vector the caller must get, ``max_tokens``
+    the model's own limit of one text; ``input_type`` (search_query, …) reaches engines that use it.
+    """
+
+    texts: tuple[str, ...]
+    dimensions: int
+    max_tokens: int
+    truncate: Truncate = "none"
+    normalize: bool = True
+    input_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector a text, in order, and the tokens each text had by the engine's tokenizer."""
+
+    vectors: tuple[Sequence[float], ...]
+    input_tokens: tuple[int, ...]
