@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
+
 Role = Literal["user", "assistant"]
 Stop = Literal["end", "length", "stop_sequence", "tool_use"]
 Truncate = Literal["none", "start", "end"]
@@ -210,3 +212,60 @@ class Embeddings:
 
     vectors: tuple[Sequence[float], ...]
     input_tokens: tuple[int, ...]
+
+
+class Fold:
+    """Folds the events of one generation into its ``Completion``."""
+
+    def __init__(self) -> None:
+        self._parts: list[Text | ToolUse] = []
+        self._texts: list[str] = []
+        self._tool: ToolUseStarted | None = None
+        self._tokens: list[Token] = []
+        self._prompt_tokens: tuple[Token, ...] = ()
+        self._finished: Finished | None = None
+
+    def feed(self, event: Event) -> None:
+        match event:
+            case TextDelta():
+                self._close_tool()
+                self._texts.append(event.text)
+                self._tokens.extend(event.tokens)
+            case ToolUseDelta():
+                self._texts.append(event.json)
+            case ToolUseStarted():
+                self._close()
+                self._tool = event
+            case Started():
+                self._prompt_tokens = event.prompt_tokens
+            case Finished():
+                self._close()
+                self._finished = event
+
+    def completion(self) -> Completion:
+        finished = self._finished
+        if finished is None:
+            raise ValueError("the generation has not finished")
+        return Completion(
+            parts=tuple(self._parts),
+            stop=finished.stop,
+            input_tokens=finished.input_tokens,
+            output_tokens=finished.output_tokens,
+            stop_sequence=finished.stop_sequence,
+            tokens=tuple(self._tokens),
+            prompt_tokens=self._prompt_tokens,
+        )
+
+    def _close_tool(self) -> None:
+        if self._tool is not None:
+            self._close()
+
+    def _close(self) -> None:
+        text = "".join(self._texts)
+        self._texts.clear()
+        if self._tool is not None:
+            arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
+            self._parts.append(ToolUse(self._tool.id, self._tool.name, arguments))
+            self._tool = None
+        elif text:
+            self._parts.append(Text(text))

@@ -1,0 +1,125 @@
+"""The registry of handlers, and the one table that turns the errors of lower layers into AWS's.
+
+A handler's name is its binding: ``list_foundation_models`` in ``services/bedrock/`` answers
+ListFoundationModels of ``bedrock``. ``unknown_handlers`` finds misspelt names.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from outcrop.catalog.catalog import NoSuchModel, WrongRegion
+from outcrop.engines.protocol import (
+    EngineBusy,
+    EngineError,
+    EngineFailed,
+    EngineGone,
+    EngineNotReady,
+    EngineTimeout,
+    InputTooLong,
+    Unsupported,
+)
+from outcrop.errors import (
+    AWSError,
+    InternalServerException,
+    ModelErrorException,
+    ModelNotReadyException,
+    ModelStreamErrorException,
+    ModelTimeoutException,
+    ServiceUnavailableException,
+    ThrottlingException,
+    ValidationException,
+)
+from outcrop.services.call import Answer, Call, StreamAnswer
+from outcrop.wire.spec import Service
+
+Handled = Mapping[str, Any] | Answer | StreamAnswer
+Handler = Callable[[Call, Any], Awaitable[Handled]]
+HandlerT = TypeVar("HandlerT", bound=Handler)
+
+_HANDLERS: dict[tuple[str, str], Handler] = {}
+
+
+def operation(handler: HandlerT) -> HandlerT:
+    """Bind a handler to the operation of its name, in the service of its package."""
+    service = handler.__module__.split(".")[2].replace("_", "-")
+    _HANDLERS[service, handler.__name__] = handler
+    return handler
+
+
+def find_handler(service: str, handler_name: str) -> Handler | None:
+    return _HANDLERS.get((service, handler_name))
+
+
+def handled_operations() -> frozenset[tuple[str, str]]:
+    return frozenset(_HANDLERS)
+
+
+def unknown_handlers(services: Iterable[Service]) -> list[str]:
+    """Handlers that no operation of the models is named after."""
+    known = {
+        (service.name, operation.handler_name)
+        for service in services
+        for operation in service.operations.values()
+    }
+    return sorted(f"{service}.{name}" for service, name in _HANDLERS.keys() - known)
+
+
+_UNEXPECTED = "The system encountered an unexpected error during processing. Try your request again."
+
+
+def _engine_error(error: EngineError, started: bool) -> AWSError:
+    """``started``: the stream's first event is already out."""
+    match error:
+        case InputTooLong():
+            return ValidationException("Input is too long for requested model.")
+        case Unsupported():
+            return ValidationException(
+                f"The parameter {error.parameter} with the value {error.value!r} is not supported "
+                "by the engine that serves this model. Remove it, or bind the model to another "
+                "engine."
+            )
+        case EngineBusy():
+            return ThrottlingException("Too many requests, please wait before trying again.")
+        case EngineNotReady():
+            return ModelNotReadyException(f"The model is not ready to serve requests: {error}")
+        case EngineTimeout():
+            return ModelTimeoutException(
+                "Model has timed out in processing the request. Try your request again."
+            )
+        case EngineGone() if started:
+            return ModelStreamErrorException(_UNEXPECTED)
+        case EngineGone():
+            return ServiceUnavailableException("Bedrock is unable to process your request.")
+        case EngineFailed() if started:
+            return ModelStreamErrorException(str(error))
+        case EngineFailed():
+            return ModelErrorException(str(error))
+        case _:
+            return InternalServerException(_UNEXPECTED)
+
+
+@contextmanager
+def aws_errors() -> Iterator[None]:
+    """Around a handler: what lower layers raise becomes the error AWS would give."""
+    try:
+        yield
+    except NoSuchModel as error:
+        raise ValidationException("The provided model identifier is invalid.") from error
+    except WrongRegion as error:
+        raise ValidationException(
+            "The provided ARN is invalid for the service region"
+        ) from error
+    except EngineError as error:
+        raise _engine_error(error, started=False) from error
+
+
+async def aws_stream_errors(
+    events: AsyncIterator[Mapping[str, Any]],
+) -> AsyncIterator[Mapping[str, Any]]:
+    """The same for what happens after the first event."""
+    try:
+        async for event in events:
+            yield event
+    except EngineError as error:
+        raise _engine_error(error, started=True) from error
