@@ -12,7 +12,7 @@ Errors below are all an engine may raise, besides bugs; ``services`` turns them 
     └── EngineFailed      the engine itself reported an error
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from outcrop.generation import EmbeddingRequest, Embeddings, Event, Generation
@@ -65,7 +65,7 @@ class Engine(Protocol):
     served_by: str
     """What truly answers, for x-outcrop-served-by: ``llama.cpp/SmolLM2-135M-Instruct.Q4_1``."""
 
-    def generate(self, generation: Generation) -> AsyncIterator[Event]:
+    def generate(self, generation: Generation) -> AsyncGenerator[Event]:
         """Events of one answer (``count`` is the caller's affair: an engine produces one)."""
         ...
 

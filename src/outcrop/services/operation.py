@@ -4,7 +4,7 @@ A handler's name is its binding: ``list_foundation_models`` in ``services/bedroc
 ListFoundationModels of ``bedrock``. ``unknown_handlers`` finds misspelt names.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -65,7 +65,9 @@ def unknown_handlers(services: Iterable[Service]) -> list[str]:
     return sorted(f"{service}.{name}" for service, name in _HANDLERS.keys() - known)
 
 
-_UNEXPECTED = "The system encountered an unexpected error during processing. Try your request again."
+_UNEXPECTED = (
+    "The system encountered an unexpected error during processing. Try your request again."
+)
 
 
 def _engine_error(error: EngineError, started: bool) -> AWSError:
@@ -100,16 +102,14 @@ def _engine_error(error: EngineError, started: bool) -> AWSError:
 
 
 @contextmanager
-def aws_errors() -> Iterator[None]:
+def aws_errors() -> Generator[None]:
     """Around a handler: what lower layers raise becomes the error AWS would give."""
     try:
         yield
     except NoSuchModel as error:
         raise ValidationException("The provided model identifier is invalid.") from error
     except WrongRegion as error:
-        raise ValidationException(
-            "The provided ARN is invalid for the service region"
-        ) from error
+        raise ValidationException("The provided ARN is invalid for the service region") from error
     except EngineError as error:
         raise _engine_error(error, started=False) from error
 

@@ -1,0 +1,169 @@
+"""One inference in progress: a generation on its engine, timed and metered.
+
+All four inference operations go through ``start``; streaming is the only way text is made, and the
+operations that answer whole fold the stream.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from outcrop.catalog.model import Model
+from outcrop.engines.protocol import Engine, EngineError, EngineGone, Unsupported
+from outcrop.errors import ResourceNotFoundException, ValidationException
+from outcrop.generation import Completion, Event, Finished, Fold, Generation, Sampling
+from outcrop.services.call import Call
+
+IndexedEvent = tuple[int, Event]
+
+_UNREAD_EVENTS = 64
+"""Events that the faster of several parallel answers may be ahead of the reader."""
+
+_NEUTRAL = Sampling()
+
+
+class Run:
+    """The events of ``generation.count`` answers as ``(index, event)``, in the order they come."""
+
+    def __init__(self, engine: Engine, generation: Generation, not_honoured: list[str]) -> None:
+        self._engine = engine
+        self._count = generation.count
+        self._not_honoured = not_honoured
+        self._began = time.monotonic()
+        self._events = _answers(engine, generation)
+        self._first: IndexedEvent | None = None
+        self._unfinished = generation.count
+        self.first_event_ms = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+
+    async def open(self) -> IndexedEvent:
+        """Waits for the first event, so that what fails before it fails as an HTTP answer."""
+        if self._first is None:
+            try:
+                self._first = await anext(self._events)
+            except StopAsyncIteration:
+                raise EngineGone("the engine ended without an answer") from None
+            self.first_event_ms = self.elapsed_ms()
+        return self._first
+
+    def elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._began) * 1000)
+
+    @property
+    def is_finished(self) -> bool:
+        """True once the last event was read."""
+        return not self._unfinished
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {"x-outcrop-served-by": self._engine.served_by}
+        if self._not_honoured:
+            headers["x-outcrop-not-honoured"] = ", ".join(self._not_honoured)
+        return headers
+
+    async def events(self) -> AsyncGenerator[IndexedEvent]:
+        try:
+            first = await self.open()
+            self._meter(first[1])
+            yield first
+            async for indexed in self._events:
+                self._meter(indexed[1])
+                yield indexed
+        finally:
+            await self._events.aclose()
+        if self._unfinished:
+            raise EngineGone("the engine ended in the middle of an answer")
+
+    async def completions(self) -> list[Completion]:
+        folds = [Fold() for _ in range(self._count)]
+        async for index, event in self.events():
+            folds[index].feed(event)
+        return [fold.completion() for fold in folds]
+
+    def _meter(self, event: Event) -> None:
+        if isinstance(event, Finished):
+            self._unfinished -= 1
+            self.input_tokens += event.input_tokens
+            self.output_tokens += event.output_tokens
+
+
+async def start(call: Call, model: Model, generation: Generation) -> Run:
+    """Opens a run. Where the deployment warns instead of refusing, a sampler the engine cannot
+    honour is set to neutral and named in the answer."""
+    engine = await engine_of(call, model)
+    not_honoured: list[str] = []
+    for _ in range(len(Sampling.__slots__) + 1):
+        run = Run(engine, generation, not_honoured)
+        try:
+            await run.open()
+        except Unsupported as error:
+            if call.unsupported != "warn" or error.parameter not in Sampling.__slots__:
+                raise
+            not_honoured.append(error.parameter)
+            generation = replace(
+                generation, sampling=_without(generation.sampling, error.parameter)
+            )
+        else:
+            return run
+    raise ValidationException(f"The engine honours none of {', '.join(not_honoured)}.")
+
+
+async def engine_of(call: Call, model: Model) -> Engine:
+    """The engine that serves ``model`` here; a model without one is said to have none."""
+    if model.engine is None:
+        raise ResourceNotFoundException(
+            f"No engine serves {model.id!r} in this deployment. "
+            f"Bind one with: outcrop models bind '{model.id}' ENGINE"
+        )
+    return await call.engines.get(model.engine, model.engine_model)
+
+
+def _without(sampling: Sampling, parameter: str) -> Sampling:
+    return replace(sampling, **{parameter: getattr(_NEUTRAL, parameter)})
+
+
+def _answers(engine: Engine, generation: Generation) -> AsyncGenerator[IndexedEvent]:
+    if generation.count == 1:
+        return _one(engine, generation)
+    return _several(engine, generation)
+
+
+async def _one(engine: Engine, generation: Generation) -> AsyncGenerator[IndexedEvent]:
+    async with aclosing(engine.generate(generation)) as events:
+        async for event in events:
+            yield 0, event
+
+
+async def _several(engine: Engine, generation: Generation) -> AsyncGenerator[IndexedEvent]:
+    """All answers at once. With a seed, each answer has its own: seed, seed + 1, …"""
+    queue = asyncio.Queue[tuple[int, Event | EngineError | None]](_UNREAD_EVENTS)
+
+    async def produce(index: int) -> None:
+        seed = generation.sampling.seed
+        sampling = replace(generation.sampling, seed=None if seed is None else seed + index)
+        try:
+            async with aclosing(engine.generate(replace(generation, sampling=sampling))) as events:
+                async for event in events:
+                    await queue.put((index, event))
+            await queue.put((index, None))
+        except EngineError as error:
+            await queue.put((index, error))
+
+    tasks = [asyncio.create_task(produce(index)) for index in range(generation.count)]
+    try:
+        running = len(tasks)
+        while running:
+            index, event = await queue.get()
+            if event is None:
+                running -= 1
+            elif isinstance(event, EngineError):
+                raise event
+            else:
+                yield index, event
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,92 @@
+"""InvokeModel and InvokeModelWithResponseStream: a family's own JSON in, its own JSON out."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from outcrop.catalog.model import Model
+from outcrop.dialects import embedding_dialect, text_dialect
+from outcrop.dialects.protocol import Chunks, Rendering, TextDialect
+from outcrop.errors import ValidationException
+from outcrop.services.bedrock_runtime.inference import Run, engine_of, start
+from outcrop.services.bedrock_runtime.native import (
+    count_headers,
+    model_of,
+    read_body,
+    stream_metrics,
+)
+from outcrop.services.call import Answer, Call, StreamAnswer
+from outcrop.services.operation import operation
+
+_METRICS = "amazon-bedrock-invocationMetrics"
+
+
+@operation
+async def invoke_model(call: Call, params: Mapping[str, Any]) -> Answer:
+    model = model_of(call, params["modelId"])
+    body = read_body(params)
+    if "EMBEDDING" in model.output_modalities:
+        return await _embed(call, model, body)
+    dialect = text_dialect(model)
+    run = await start(call, model, dialect.parse(body, model))
+    answers = await run.completions()
+    rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
+    return _json_answer(dialect.render(answers, rendering), count_headers(run))
+
+
+async def _embed(call: Call, model: Model, body: Mapping[str, Any]) -> Answer:
+    dialect = embedding_dialect(model)
+    request = dialect.parse(body, model)
+    engine = await engine_of(call, model)
+    began = time.monotonic()
+    embeddings = await engine.embed(request)
+    latency_ms = round((time.monotonic() - began) * 1000)
+    rendering = Rendering(body, model, call.request_id, lambda: latency_ms)
+    headers = {
+        "x-outcrop-served-by": engine.served_by,
+        "X-Amzn-Bedrock-Invocation-Latency": str(latency_ms),
+        "X-Amzn-Bedrock-Input-Token-Count": str(sum(embeddings.input_tokens)),
+    }
+    return _json_answer(dialect.render(embeddings, rendering), headers)
+
+
+def _json_answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+    result = {"body": msgspec.json.encode(body), "contentType": "application/json"}
+    return Answer(result, headers)
+
+
+@operation
+async def invoke_model_with_response_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer:
+    model = model_of(call, params["modelId"])
+    if not model.streaming:
+        raise ValidationException("The model is unsupported for streaming.")
+    body = read_body(params)
+    dialect = text_dialect(model)
+    run = await start(call, model, dialect.parse(body, model))
+    rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
+    chunks = _chunks(run, dialect.chunks(rendering), dialect)
+    return StreamAnswer({"contentType": "application/json"}, chunks, run.headers)
+
+
+async def _chunks(
+    run: Run, chunks: Chunks, dialect: TextDialect
+) -> AsyncIterator[Mapping[str, Any]]:
+    """The family's chunk objects; the metrics go into the last, or into one of their own."""
+    async with aclosing(run.events()) as events:
+        async for index, event in events:
+            ready = chunks.feed(event, index)
+            if run.is_finished:
+                _add_metrics(ready, run, getattr(dialect, "METRICS_APART", False))
+            for chunk in ready:
+                yield {"chunk": {"bytes": msgspec.json.encode(chunk)}}
+
+
+def _add_metrics(chunks: list[dict[str, Any]], run: Run, apart: bool) -> None:
+    metrics = {_METRICS: stream_metrics(run)}
+    if apart or not chunks:
+        chunks.append(metrics)
+    else:
+        chunks[-1] = {**chunks[-1], **metrics}

@@ -1,0 +1,85 @@
+"""InvokeModel's body on its way in and out: media types, limits, features that are not there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from outcrop.catalog.model import Model
+from outcrop.errors import ValidationException
+from outcrop.services.bedrock_runtime.inference import Run
+from outcrop.services.call import Call
+
+_JSON = "application/json"
+_MALFORMED = "Malformed input request, please reformat your input and try again."
+_ON_DEMAND = (
+    "Invocation of model ID {} with on-demand throughput isn’t supported. Retry your request "  # noqa: RUF001
+    "with the ID or ARN of an inference profile that contains this model."
+)
+
+
+def read_body(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON object of the body, once its media types and headers are ones we serve."""
+    _check_media_type(params.get("contentType"), "Content")
+    _check_media_type(params.get("accept"), "Accept")
+    _check_features(params)
+    try:
+        body = msgspec.json.decode(params.get("body", b""))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ValidationException(_MALFORMED) from error
+    if not isinstance(body, dict):
+        raise ValidationException(_MALFORMED)
+    return body
+
+
+def _check_media_type(value: str | None, kind: str) -> None:
+    """``*/*`` and an absent header mean JSON. The sentence for Content is recorded from AWS
+    (aws/aws-sdk-ruby#3033); the one for Accept is formed after it."""
+    media_type = (value or _JSON).split(";", 1)[0].strip().lower()
+    if media_type not in (_JSON, "*/*", "application/*"):
+        raise ValidationException(
+            f"The provided {kind} Type is invalid or not supported for this model"
+        )
+
+
+def _check_features(params: Mapping[str, Any]) -> None:
+    if "guardrailIdentifier" in params:
+        raise ValidationException("Guardrails are not available in this deployment.")
+    if params.get("performanceConfigLatency", "standard") != "standard":
+        raise ValidationException("Latency optimized inference is not available for this model.")
+    if params.get("serviceTier", "default") != "default":
+        raise ValidationException(
+            f"The service tier {params['serviceTier']!r} is not available for this model."
+        )
+
+
+def model_of(call: Call, identifier: str) -> Model:
+    """The model behind ``identifier``, if it may be invoked by it."""
+    model = call.catalog.get(identifier, call.region)
+    if "ON_DEMAND" not in model.inference_types and not _is_profile(identifier, model):
+        raise ValidationException(_ON_DEMAND.format(identifier))
+    return model
+
+
+def _is_profile(identifier: str, model: Model) -> bool:
+    if "INFERENCE_PROFILE" not in model.inference_types:
+        return False
+    return ":inference-profile/" in identifier or identifier.split(".", 1)[0] in model.profiles
+
+
+def count_headers(run: Run) -> dict[str, str]:
+    return {
+        **run.headers,
+        "X-Amzn-Bedrock-Invocation-Latency": str(run.elapsed_ms()),
+        "X-Amzn-Bedrock-Input-Token-Count": str(run.input_tokens),
+        "X-Amzn-Bedrock-Output-Token-Count": str(run.output_tokens),
+    }
+
+
+def stream_metrics(run: Run) -> dict[str, Any]:
+    return {
+        "inputTokenCount": run.input_tokens,
+        "outputTokenCount": run.output_tokens,
+        "invocationLatency": run.elapsed_ms(),
+        "firstByteLatency": run.first_event_ms,
+    }
