@@ -13,7 +13,7 @@ from outcrop.services.call import Call
 _JSON = "application/json"
 _MALFORMED = "Malformed input request, please reformat your input and try again."
 _ON_DEMAND = (
-    "Invocation of model ID {} with on-demand throughput isn’t supported. Retry your request "  # noqa: RUF001
+    "Invocation of model ID {} with on-demand throughput isn\u2019t supported. Retry your request "
     "with the ID or ARN of an inference profile that contains this model."
 )
 
