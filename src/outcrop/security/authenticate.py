@@ -1,0 +1,55 @@
+"""The one door: who sends this request? Header signature, presigned URL or bearer key.
+
+An Authorization header decides alone; the query is read only where there is none.
+"""
+
+from datetime import datetime
+
+from outcrop.errors import IncompleteSignatureException, MissingAuthenticationTokenException
+from outcrop.identity import AccessKey, Caller, CredentialLookup, Proof
+from outcrop.security.bearer import find_bearer_token, verify_bearer
+from outcrop.security.claim import Claim, is_presigned, read_header, read_query
+from outcrop.security.sigv4 import verify
+from outcrop.wire.http import Request
+
+
+def authenticate(
+    request: Request,
+    *,
+    signing_name: str,
+    accepts_bearer: bool,
+    lookup: CredentialLookup,
+    now: datetime,
+    unsigned_payload: bool = False,
+) -> Caller:
+    """Raises AWS's own error where the caller is not proven. ``unsigned_payload`` says that the
+    operation takes a body left out of the signature (S3 always does)."""
+    authorization = _find_authorization(request)
+    if authorization is None and not is_presigned(request):
+        raise MissingAuthenticationTokenException("Missing Authentication Token")
+    if authorization is not None and accepts_bearer:
+        token = find_bearer_token(authorization)
+        if token is not None:
+            return verify_bearer(token, signing_name=signing_name, lookup=lookup, now=now)
+    proof: Proof = "query" if authorization is None else "header"
+    claim = read_query(request) if authorization is None else read_header(request, authorization)
+    key = verify(
+        request,
+        claim,
+        signing_name=signing_name,
+        lookup=lookup,
+        now=now,
+        unsigned_payload=unsigned_payload,
+    )
+    return _caller(key, claim, proof)
+
+
+def _find_authorization(request: Request) -> str | None:
+    values = [value for name, value in request.headers if name == "authorization"]
+    if len(values) > 1:
+        raise IncompleteSignatureException("The Authorization header must be sent only once.")
+    return values[0] if values else None
+
+
+def _caller(key: AccessKey, claim: Claim, proof: Proof) -> Caller:
+    return Caller(key.principal, key.id, claim.region, proof, key.expires_at)
