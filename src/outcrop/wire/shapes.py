@@ -1,0 +1,141 @@
+"""The shapes of one service model, compiled on first use into small immutable objects.
+
+Shapes may contain themselves, so ``members`` is filled right after a shape is made and never again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+Location = Literal["body", "header", "headers", "uri", "querystring", "statusCode"]
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Shape:
+    """``members`` holds a structure's members by name, a list's one as ``member``, a map's two as
+    ``key`` and ``value``; ``wire_members`` are the same by wire name. ``minimum`` and ``maximum``
+    bound a length or a value, by type."""
+
+    name: str
+    type: str
+    members: dict[str, "Member"] = field(default_factory=dict[str, "Member"])
+    wire_members: dict[str, "Member"] = field(default_factory=dict[str, "Member"])
+    required: tuple[str, ...] = ()
+    enum: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    pattern: str | None = None
+    sensitive: bool = False
+    is_union: bool = False
+    is_document: bool = False
+    is_event_stream: bool = False
+    is_exception: bool = False
+    payload: str | None = None
+    timestamp_format: str | None = None
+    error_code: str | None = None
+    error_status: int | None = None
+
+    @property
+    def item(self) -> "Member":
+        """The member of a list."""
+        return self.members["member"]
+
+    @property
+    def is_constrained(self) -> bool:
+        """Something can be wrong with a value of this shape itself, its members aside."""
+        bounds = self.minimum is not None or self.maximum is not None
+        return bounds or bool(self.enum) or self.pattern is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Member:
+    """``name`` is the key in parameters and results; ``wire_name`` the one in JSON, in a header, in
+    the query or in the path's template."""
+
+    name: str
+    wire_name: str
+    shape: Shape
+    location: Location = "body"
+    timestamp_format: str | None = None
+    is_json_value: bool = False
+    is_idempotency_token: bool = False
+    is_event_payload: bool = False
+    is_event_header: bool = False
+
+
+class ShapeTable:
+    """Compiles the raw shapes of one service model by name, each once."""
+
+    def __init__(self, raw_shapes: Mapping[str, Raw]) -> None:
+        self._raw = raw_shapes
+        self._compiled: dict[str, Shape] = {}
+
+    def get(self, name: str) -> Shape:
+        shape = self._compiled.get(name)
+        if shape is None:
+            raw = self._raw[name]
+            shape = self._compiled[name] = _shape(name, raw)
+            for key, reference in _references(raw):
+                member = shape.members[key] = self._member(key, reference)
+                shape.wire_members[member.wire_name] = member
+        return shape
+
+    def error_facts(self) -> dict[str, int]:
+        """The status of every exception, by its code, without compiling anything."""
+        return {
+            _error_code(name, raw): _error_status(raw)
+            for name, raw in self._raw.items()
+            if raw.get("exception")
+        }
+
+    def _member(self, name: str, reference: Raw) -> Member:
+        shape = self.get(reference["shape"])
+        return Member(
+            name=name,
+            wire_name=reference.get("locationName", name),
+            shape=shape,
+            location=cast(Location, reference.get("location", "body")),
+            timestamp_format=reference.get("timestampFormat", shape.timestamp_format),
+            is_json_value=bool(reference.get("jsonvalue")),
+            is_idempotency_token=bool(reference.get("idempotencyToken")),
+            is_event_payload=bool(reference.get("eventpayload")),
+            is_event_header=bool(reference.get("eventheader")),
+        )
+
+
+def _shape(name: str, raw: Raw) -> Shape:
+    is_exception = bool(raw.get("exception"))
+    return Shape(
+        name=name,
+        type=raw["type"],
+        required=tuple(raw.get("required", ())),
+        enum=tuple(raw.get("enum", ())),
+        minimum=raw.get("min"),
+        maximum=raw.get("max"),
+        pattern=raw.get("pattern"),
+        sensitive=bool(raw.get("sensitive")),
+        is_union=bool(raw.get("union")),
+        is_document=bool(raw.get("document")),
+        is_event_stream=bool(raw.get("eventstream")),
+        is_exception=is_exception,
+        payload=raw.get("payload"),
+        timestamp_format=raw.get("timestampFormat"),
+        error_code=_error_code(name, raw) if is_exception else None,
+        error_status=_error_status(raw) if is_exception else None,
+    )
+
+
+def _references(raw: Raw) -> list[tuple[str, Raw]]:
+    if raw["type"] == "structure":
+        return list(raw.get("members", {}).items())
+    keys = {"list": ("member",), "map": ("key", "value")}.get(raw["type"], ())
+    return [(key, raw[key]) for key in keys]
+
+
+def _error_code(name: str, raw: Raw) -> str:
+    return raw.get("error", {}).get("code", name)
+
+
+def _error_status(raw: Raw) -> int:
+    return raw.get("error", {}).get("httpStatusCode", 500 if raw.get("fault") else 400)

@@ -1,0 +1,240 @@
+"""Services and operations as botocore's models describe them, with our patches merged in.
+
+An operation is compiled on first use. No route, name or status is written by hand anywhere else;
+``spec_patches.json`` holds the deviations, each with its evidence.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any, cast
+
+import msgspec
+from botocore import xform_name
+from botocore.exceptions import UnknownServiceError
+from botocore.loaders import Loader
+
+from outcrop.wire.shapes import Location, Member, Raw, Shape, ShapeTable
+
+BEARER_AUTH = "smithy.api#httpBearerAuth"
+
+
+@dataclass(frozen=True, slots=True)
+class Pagination:
+    input_token: str
+    output_token: str
+    limit_key: str | None
+    result_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the members of a structure travel. ``payload`` is the member that is the whole body;
+    without one, ``body`` are the members of the body's JSON object."""
+
+    uri: tuple[Member, ...] = ()
+    query: tuple[Member, ...] = ()
+    headers: tuple[Member, ...] = ()
+    prefix_headers: tuple[Member, ...] = ()
+    status: Member | None = None
+    payload: Member | None = None
+    body: Mapping[str, Member] = field(default_factory=dict[str, Member])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Operation:
+    """``uri`` is the template of path and query literals; ``handler_name`` the name in snake
+    case."""
+
+    service: "Service"
+    name: str
+    handler_name: str
+    method: str
+    uri: str
+    success_status: int
+    auth_types: tuple[str, ...]
+    pagination: Pagination | None
+    raw: Raw
+
+    @cached_property
+    def input(self) -> Shape | None:
+        return self._shape("input")
+
+    @cached_property
+    def output(self) -> Shape | None:
+        return self._shape("output")
+
+    @cached_property
+    def input_layout(self) -> Layout:
+        return _layout(self.input)
+
+    @cached_property
+    def output_layout(self) -> Layout:
+        return _layout(self.output)
+
+    @cached_property
+    def errors(self) -> Mapping[str, Shape]:
+        """The declared errors by code; status and members are in the shape."""
+        shapes = (self.service.shapes.get(error["shape"]) for error in self.raw.get("errors", ()))
+        return {cast(str, shape.error_code): shape for shape in shapes}
+
+    @cached_property
+    def event_stream(self) -> Member | None:
+        """The output member that is a stream of events."""
+        return _event_stream(self.output)
+
+    @cached_property
+    def input_event_stream(self) -> Member | None:
+        return _event_stream(self.input)
+
+    @cached_property
+    def idempotency_token(self) -> str | None:
+        members = self.input.members.values() if self.input else ()
+        return next((member.name for member in members if member.is_idempotency_token), None)
+
+    @property
+    def accepts_bearer(self) -> bool:
+        return BEARER_AUTH in self.auth_types
+
+    def _shape(self, side: str) -> Shape | None:
+        reference = self.raw.get(side)
+        return self.service.shapes.get(reference["shape"]) if reference else None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Service:
+    """``error_statuses`` are those of every error of the service, by code. ``pads_events``: JSON
+    events carry a member of random length that hides their size."""
+
+    name: str
+    endpoint_prefix: str
+    signing_name: str
+    protocol: str
+    namespace: str
+    pads_events: bool
+    shapes: ShapeTable
+    error_statuses: Mapping[str, int]
+    operations: Mapping[str, Operation] = field(default_factory=dict[str, Operation])
+
+
+class UnknownService(Exception):
+    """No service model of that name ships with botocore."""
+
+
+@cache
+def load_service(name: str) -> Service:
+    """The service of that name, as in botocore's data folder."""
+    # A fresh loader, so that its cache of whole documents goes with it.
+    loader = Loader()
+    try:
+        model = cast(dict[str, Any], loader.load_service_model(name, "service-2"))
+        pages = cast(dict[str, Any], loader.load_service_model(name, "paginators-1"))
+    except UnknownServiceError as error:
+        raise UnknownService(name) from error
+    _drop_documentation(model)
+    for patch in patches(name):
+        _merge(model, patch["merge"])
+    return _service(name, model, pages["pagination"])
+
+
+def patches(service_name: str) -> list[dict[str, Any]]:
+    """The deviations from a service's model: ``evidence`` and ``merge`` (null deletes)."""
+    text = files("outcrop.wire").joinpath("spec_patches.json").read_bytes()
+    listed = cast(list[dict[str, Any]], msgspec.json.decode(text)["patches"])
+    return [patch for patch in listed if patch["service"] == service_name]
+
+
+def _service(name: str, model: Raw, pages: Mapping[str, Raw]) -> Service:
+    metadata = model["metadata"]
+    signing_name = metadata.get("signingName", metadata["endpointPrefix"])
+    shapes = ShapeTable(model["shapes"])
+    operations: dict[str, Operation] = {}
+    service = Service(
+        name=name,
+        endpoint_prefix=metadata["endpointPrefix"],
+        signing_name=signing_name,
+        protocol=metadata["protocol"],
+        namespace=f"com.amazon.{signing_name}",
+        pads_events=bool(metadata.get("padsEvents")),
+        shapes=shapes,
+        error_statuses=shapes.error_facts(),
+        operations=operations,
+    )
+    for key, raw in model["operations"].items():
+        operations[key] = _operation(service, key, raw, metadata.get("auth", ()), pages.get(key))
+    return service
+
+
+def _operation(
+    service: Service, name: str, raw: Raw, auth: Iterable[str], pages: Raw | None
+) -> Operation:
+    http = raw.get("http", {})
+    return Operation(
+        service=service,
+        name=name,
+        handler_name=xform_name(name),
+        method=http.get("method", "POST"),
+        uri=http.get("requestUri", "/"),
+        success_status=http.get("responseCode", 200),
+        auth_types=tuple(raw.get("auth", auth)),
+        pagination=_pagination(pages) if pages else None,
+        raw=raw,
+    )
+
+
+def _pagination(raw: Raw) -> Pagination | None:
+    facts = (raw["input_token"], raw["output_token"], raw["result_key"])
+    # Several tokens or results, or one inside a structure, are not pages of one list.
+    if not all(isinstance(fact, str) and "." not in fact for fact in facts):
+        return None
+    return Pagination(raw["input_token"], raw["output_token"], raw.get("limit_key"), facts[2])
+
+
+def _layout(shape: Shape | None) -> Layout:
+    if shape is None:
+        return Layout()
+    members = shape.members.values()
+
+    def at(location: Location) -> tuple[Member, ...]:
+        return tuple(member for member in members if member.location == location)
+
+    payload = shape.members[shape.payload] if shape.payload else None
+    body = {m.wire_name: m for m in members if m.location == "body"} if payload is None else {}
+    return Layout(
+        uri=at("uri"),
+        query=at("querystring"),
+        headers=at("header"),
+        prefix_headers=at("headers"),
+        status=next(iter(at("statusCode")), None),
+        payload=payload,
+        body=body,
+    )
+
+
+def _event_stream(shape: Shape | None) -> Member | None:
+    members = shape.members.values() if shape else ()
+    return next((member for member in members if member.shape.is_event_stream), None)
+
+
+def _drop_documentation(node: object) -> None:
+    if isinstance(node, dict):
+        values = cast(dict[str, object], node)
+        # A member may itself be called "documentation"; only the texts go.
+        if isinstance(values.get("documentation"), str):
+            del values["documentation"]
+        for value in values.values():
+            _drop_documentation(value)
+    elif isinstance(node, list):
+        for value in cast(list[object], node):
+            _drop_documentation(value)
+
+
+def _merge(target: dict[str, Any], change: Mapping[str, Any]) -> None:
+    for key, value in change.items():
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], cast(dict[str, Any], value))
+        else:
+            target[key] = value
