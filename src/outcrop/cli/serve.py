@@ -1,0 +1,85 @@
+"""``outcrop serve`` runs a gateway in this process; ``outcrop wait`` returns when one is ready."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from outcrop.catalog.catalog import Catalog
+from outcrop.config import load
+from outcrop.server import status
+from outcrop.server.deployment import Deployment
+from outcrop.server.run import CannotListen
+from outcrop.server.run import serve as run_gateway
+from outcrop.stores.failures import StoreError
+
+if sys.platform != "win32":
+    import uvloop
+
+    _run = uvloop.run
+else:
+    _run = asyncio.run
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The TOML file.", envvar="OUTCROP_CONFIG")
+]
+DataDirOption = Annotated[Path | None, typer.Option(help="Where state is kept.")]
+
+_POLL_S = 0.05
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C."""
+    overrides = {
+        "server.host": host,
+        "server.port": port,
+        "data_dir": str(data_dir) if data_dir else None,
+    }
+    settings = load(config, overrides=overrides)
+    try:
+        _run(run_gateway(settings, _announce))
+    except (StoreError, CannotListen) as error:
+        typer.echo(f"outcrop: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _announce(url: str, deployment: Deployment) -> None:
+    foundation = deployment.foundation
+    data_dir = deployment.config.data_dir
+    typer.echo(f"Outcrop listens on {url} (state in {data_dir}).")
+    if foundation.is_new:
+        typer.echo(f"A new account {foundation.account} with an administrator was created.")
+    typer.echo(f"Use it:  eval \"$(outcrop env --data-dir '{data_dir}')\"")
+    for line in _served_by(deployment.catalog):
+        typer.echo(line)
+
+
+def _served_by(catalog: Catalog) -> list[str]:
+    """How many models each engine serves, so that nobody takes them for the named ones."""
+    counts: dict[str, int] = {}
+    for model in catalog.all():
+        counts[model.engine or "no engine"] = counts.get(model.engine or "no engine", 0) + 1
+    return [f"  {count:4} model IDs are served by: {name}" for name, count in counts.items()]
+
+
+def wait(
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+    timeout: Annotated[float, typer.Option(help="Seconds until giving up.")] = 30.0,
+) -> None:
+    """Return when the gateway on this data directory answers."""
+    settings = load(config, overrides={"data_dir": str(data_dir) if data_dir else None})
+    deadline = time.monotonic() + timeout
+    while status.find(settings.data_dir) is None:
+        if time.monotonic() > deadline:
+            typer.echo(f"outcrop: no server on {settings.data_dir} within {timeout:g} s.", err=True)
+            raise typer.Exit(1)
+        time.sleep(_POLL_S)

@@ -1,0 +1,117 @@
+"""The path of a request, on one screen: ``App.handle``."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from outcrop import __version__
+from outcrop.errors import (
+    AWSError,
+    InternalServerException,
+    NotImplementedException,
+)
+from outcrop.security.authenticate import authenticate
+from outcrop.server.deployment import Deployment
+from outcrop.services.call import Answer, Call, StreamAnswer
+from outcrop.services.operation import Handled, aws_errors, aws_stream_errors, find_handler
+from outcrop.wire import json
+from outcrop.wire.http import Request, Response
+from outcrop.wire.parse import parse_request
+from outcrop.wire.serialize import serialize, serialize_error, serialize_stream
+from outcrop.wire.spec import Operation, Service, load_service
+from outcrop.wire.validate import validate
+
+log = logging.getLogger(__name__)
+
+HEALTH = "/_outcrop/health"
+
+
+class App:
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+
+    async def handle(self, request: Request) -> Response:
+        """Match, authenticate, parse and validate, call the handler, serialize or frame."""
+        if request.raw_path == HEALTH:
+            return self._health()
+        request_id = str(uuid4())
+        operation: Operation | None = None
+        try:
+            match = self._deployment.router.match(
+                request.method, request.raw_path, request.raw_query, request.host
+            )
+            operation = match.operation
+            now = datetime.now(UTC)
+            caller = authenticate(
+                request,
+                signing_name=operation.service.signing_name,
+                accepts_bearer=operation.accepts_bearer,
+                lookup=self._deployment.identities,
+                now=now,
+            )
+            self._deployment.identities.touch(caller.key_id, now)
+            params = parse_request(operation, request, match.labels)
+            validate(operation, params)
+            call = Call(
+                operation=operation,
+                caller=caller,
+                region=_region(request.host) or caller.region or self._deployment.region,
+                request_id=request_id,
+                request=request,
+                catalog=self._deployment.catalog,
+                engines=self._deployment.engines,
+                unsupported=self._deployment.config.unsupported,
+            )
+            with aws_errors():
+                handled = await _handle(call, params)
+            return _response(operation, handled, request_id)
+        except AWSError as error:
+            return serialize_error(error, operation, self._service(request), request_id)
+        # The last resort: a bug of ours is logged with its trace, and the client gets a modelled error.
+        except Exception:  # noqa: BLE001
+            log.exception("request %s failed", request_id)
+            internal = InternalServerException(_INTERNAL)
+            return serialize_error(internal, operation, self._service(request), request_id)
+
+    def _service(self, request: Request) -> Service | None:
+        name = self._deployment.router.service_of(request.host)
+        return load_service(name) if name else None
+
+    def _health(self) -> Response:
+        body = {"status": "ok", "version": __version__}
+        return Response(200, {"Content-Type": "application/json"}, json.encode(body))
+
+
+_INTERNAL = "The server encountered an internal error. Retry your request."
+
+
+async def _handle(call: Call, params: Mapping[str, Any]) -> Handled:
+    operation = call.operation
+    handler = find_handler(operation.service.name, operation.handler_name)
+    if handler is None:
+        raise NotImplementedException(
+            f"Outcrop does not have the operation {operation.name} of {operation.service.name}."
+        )
+    return await handler(call, params)
+
+
+def _response(operation: Operation, handled: Handled, request_id: str) -> Response:
+    match handled:
+        case StreamAnswer():
+            events = aws_stream_errors(handled.events)
+            response = serialize_stream(operation, handled.result, events, request_id)
+            response.headers.update(handled.headers)
+        case Answer():
+            response = serialize(operation, handled.result, request_id)
+            response.headers.update(handled.headers)
+        case _:
+            response = serialize(operation, handled, request_id)
+    return response
+
+
+def _region(host: str) -> str | None:
+    """The region in ``bedrock-runtime.us-east-1.amazonaws.com``."""
+    labels = host.split(".")
+    return labels[1] if len(labels) >= 4 and labels[2] == "amazonaws" else None
