@@ -1,0 +1,238 @@
+"""The chunks of a chat completion stream, turned into events one by one.
+
+Counts come from the server wherever it tells them: usage in every chunk (vLLM), timings (llama.cpp)
+or usage at the end. Where it tells nothing until the end, ``Started`` says 0 input tokens, and an
+answer that ended at a stop sequence found here counts one token a chunk or log-probability.
+"""
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from outcrop.engines.openai.failures import describe
+from outcrop.engines.protocol import EngineFailed, EngineGone, InputTooLong
+from outcrop.engines.stops import StopFilter
+from outcrop.generation import (
+    Event,
+    Finished,
+    Generation,
+    Started,
+    Stop,
+    TextDelta,
+    Token,
+    ToolUseDelta,
+    ToolUseStarted,
+)
+
+UNKNOWN_TOKEN_ID = -1
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: Any = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: int = 0
+    id: str | None = None
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Logprob(msgspec.Struct):
+    token: str
+    logprob: float | None = None
+    id: int = UNKNOWN_TOKEN_ID
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Logprob] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Timings(msgspec.Struct):
+    cache_n: int = 0
+    prompt_n: int = 0
+    predicted_n: int = 0
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    timings: _Timings | None = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+_STOPS: dict[str, Stop] = {
+    "stop": "end",
+    "eos_token": "end",
+    "length": "length",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+}
+
+
+class Reader:
+    """``feed`` the data of each event; ``done`` once nothing more is wanted, then ``finish``."""
+
+    def __init__(self, generation: Generation) -> None:
+        self.done = False
+        self._generation = generation
+        self._filter = StopFilter(generation.stop_sequences)
+        self._input_tokens = 0
+        self._output_tokens = 0
+        self._counted = False
+        self._started = False
+        self._stop: Stop | None = None
+        self._matched: str | None = None
+        self._call_index = -1
+        self._arguments: list[str] = []
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        if data.strip() == b"[DONE]":
+            self.done = True
+            return
+        chunk = self._read(data)
+        self._count(chunk)
+        for choice in chunk.choices[:1]:
+            if not _carries(choice):
+                self._end(choice)
+                continue
+            if not self._counted:
+                self._output_tokens += len(_tokens(choice)) or 1
+            yield from self._start()
+            if self._generation.max_tokens:
+                yield from self._content(choice)
+            self._end(choice)
+
+    def finish(self) -> Iterator[Event]:
+        """The end; raises EngineGone if the server stopped in the middle."""
+        if self._stop is None:
+            raise EngineGone("the server ended the stream in the middle of the answer")
+        yield from self._start()
+        if self._matched is None:
+            yield from self._flush()
+        yield from self._end_call()
+        forced = self._generation.tool_choice.mode in ("any", "tool") and self._generation.tools
+        if forced and self._call_index < 0 and self._stop == "end":
+            raise EngineFailed("the server made no tool call although the request demands one")
+        # Several servers say "stop" after a call, above all after one that was demanded.
+        stop = "tool_use" if self._stop == "end" and self._call_index >= 0 else self._stop
+        output_tokens = self._output_tokens if self._generation.max_tokens else 0
+        yield Finished(stop, self._input_tokens, output_tokens, self._matched)
+
+    def _read(self, data: bytes) -> _Chunk:
+        try:
+            chunk = _decode(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise EngineFailed(f"the server sent a chunk that cannot be read: {error}") from error
+        if chunk.error is not None:
+            raise EngineFailed(f"the server reported an error: {describe(chunk.error)[:500]}")
+        return chunk
+
+    def _count(self, chunk: _Chunk) -> None:
+        if chunk.usage is not None:
+            self._input_tokens = chunk.usage.prompt_tokens
+            self._output_tokens = chunk.usage.completion_tokens
+            self._counted = True
+        elif chunk.timings is not None:
+            self._input_tokens = chunk.timings.cache_n + chunk.timings.prompt_n
+            self._output_tokens = chunk.timings.predicted_n
+            self._counted = True
+
+    def _start(self) -> Iterator[Event]:
+        if self._started:
+            return
+        limit = self._generation.max_input_tokens
+        if limit is not None and self._input_tokens > limit:
+            raise InputTooLong(limit, self._input_tokens)
+        self._started = True
+        yield Started(self._input_tokens)
+
+    def _content(self, choice: _Choice) -> Iterator[Event]:
+        if choice.delta.content or _tokens(choice):
+            yield from self._text(choice)
+        for call in choice.delta.tool_calls or ():
+            if self._matched is None:
+                yield from self._tool_call(call)
+
+    def _end(self, choice: _Choice) -> None:
+        if choice.finish_reason is not None and self._matched is None:
+            self._stop = _stop(choice.finish_reason)
+
+    def _text(self, choice: _Choice) -> Iterator[Event]:
+        tokens = _tokens(choice) if self._generation.logprobs != "none" else ()
+        text, released, matched = self._filter.feed(choice.delta.content or "", tokens)
+        if text or released:
+            yield TextDelta(text, self._output_tokens, released)
+        if matched is not None:
+            self._matched, self._stop = matched, "stop_sequence"
+            self.done = True
+
+    def _tool_call(self, call: _ToolCall) -> Iterator[Event]:
+        if call.index < self._call_index:
+            raise EngineFailed("the server mixed the pieces of several tool calls")
+        if call.index > self._call_index:
+            yield from self._flush()
+            yield from self._end_call()
+            if not call.function.name:
+                raise EngineFailed("the server began a tool call without a name")
+            self._call_index = call.index
+            name = call.function.name
+            yield ToolUseStarted(call.id or f"tooluse_{secrets.token_urlsafe(16)}", name)
+        piece = call.function.arguments
+        if piece is not None and not isinstance(piece, str):
+            piece = msgspec.json.encode(piece).decode()
+        if piece:
+            self._arguments.append(piece)
+            yield ToolUseDelta(piece, self._output_tokens)
+
+    def _end_call(self) -> Iterator[Event]:
+        """Check the arguments of the call that ends; a call without any gets an empty object."""
+        if self._call_index < 0 or self._stop == "length":
+            return
+        if not "".join(self._arguments).strip():
+            self._arguments = ["{}"]
+            yield ToolUseDelta("{}", self._output_tokens)
+        try:
+            msgspec.json.decode("".join(self._arguments), type=dict[str, Any])
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise EngineFailed(f"the server's tool call is not a JSON object: {error}") from error
+        self._arguments = []
+
+    def _flush(self) -> Iterator[Event]:
+        text, tokens = self._filter.flush()
+        if text or tokens:
+            yield TextDelta(text, self._output_tokens, tokens)
+
+
+def _stop(reason: str) -> Stop:
+    if reason not in _STOPS:
+        raise EngineFailed(f"the server ended the answer for the reason {reason!r}")
+    return _STOPS[reason]
+
+
+def _carries(choice: _Choice) -> bool:
+    return bool(choice.delta.content or choice.delta.tool_calls or _tokens(choice))
+
+
+def _tokens(choice: _Choice) -> tuple[Token, ...]:
+    logprobs = choice.logprobs.content if choice.logprobs else None
+    return tuple(Token(entry.token, entry.id, entry.logprob) for entry in logprobs or ())
