@@ -1,0 +1,94 @@
+"""Bounded admission: so many requests run, so many wait in order of arrival, the rest are refused.
+
+A request that is cancelled while it waits loses its place and nobody else's.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from outcrop.engines.protocol import EngineBusy, EngineNotReady
+
+
+class Gate:
+    def __init__(self, name: str, *, running: int, waiting: int) -> None:
+        if running < 1 or waiting < 0:
+            raise ValueError(f"a gate cannot hold {running} running and {waiting} waiting")
+        self._name = name
+        self._limit = running
+        self._queue_limit = waiting
+        self._running = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def running(self) -> int:
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    @property
+    def idle(self) -> bool:
+        return self._empty.is_set()
+
+    @asynccontextmanager
+    async def admit(self) -> AsyncGenerator[None]:
+        """Raises EngineBusy when the queue is full, EngineNotReady once the gate is closed."""
+        await self._enter()
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def close(self) -> None:
+        """Admit nobody more. Those who wait are refused, those who run go on."""
+        self._closed = True
+        while self._queue:
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_exception(self._refusal())
+
+    async def drained(self) -> None:
+        """Return once nobody runs or waits."""
+        await self._empty.wait()
+
+    async def _enter(self) -> None:
+        if self._closed:
+            raise self._refusal()
+        if self._running < self._limit:
+            self._running += 1
+            self._empty.clear()
+            return
+        if len(self._queue) >= self._queue_limit:
+            raise EngineBusy(
+                f"engine {self._name!r} runs {self._running} requests and {len(self._queue)} wait"
+            )
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                # Admitted and cancelled in the same turn of the loop: the place goes on.
+                self._leave()
+            elif waiter in self._queue:
+                self._queue.remove(waiter)
+            raise
+
+    def _leave(self) -> None:
+        while self._queue:
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._running -= 1
+        if not self._running:
+            self._empty.set()
+
+    def _refusal(self) -> EngineNotReady:
+        return EngineNotReady(f"engine {self._name!r} is shutting down")

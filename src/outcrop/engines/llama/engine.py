@@ -1,0 +1,262 @@
+"""The embedded engine: llama.cpp in a child process, behind the ``Engine`` protocol.
+
+An answer is exact in tokens, not in text: ``output_tokens`` counts every token the model drew, the
+one that ended the answer and those of a stop sequence included. A character the length limit cuts
+in two is left out.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from outcrop.config import Llama
+from outcrop.engines.budget import MemoryBudget
+from outcrop.engines.gate import Gate
+from outcrop.engines.gguf import GgufError, GgufModel, read_gguf
+from outcrop.engines.llama.answer import Answer
+from outcrop.engines.llama.client import LlamaClient
+from outcrop.engines.llama.parameters import free_cpus
+from outcrop.engines.llama.prompt import PromptToken, cut, prompt_tokens, token_ids
+from outcrop.engines.llama.sampling import refuse_unsupported, request_body
+from outcrop.engines.llama.scoring import Scorer
+from outcrop.engines.llama.supervisor import Launch, Supervisor
+from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
+from outcrop.generation import (
+    EmbeddingRequest,
+    Embeddings,
+    Event,
+    Generation,
+    Started,
+    Token,
+)
+from outcrop.prompting.errors import (
+    OutputInvalid,
+    SchemaInvalid,
+    SchemaUnsupported,
+    TemplateError,
+    ToolArgumentsInvalid,
+)
+from outcrop.prompting.templates import ChatTemplate, chatml, jinja
+from outcrop.prompting.tools import Prepared, prepare
+
+_READY_WAIT_S = 60.0
+_DRAIN_S = 20.0
+# What the engine needs beside weights and cache: buffers of one batch, the vocabulary, itself.
+_OVERHEAD_BYTES = 96 * 2**20
+# Of a slot's connections one streams and one scores; the rest tokenize.
+_HTTP_THREADS_PER_SLOT = 2
+_HTTP_THREADS_MORE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What is known of the model once its file is read."""
+
+    gguf: GgufModel
+    template: ChatTemplate
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """``tokens`` is filled only where their bytes are needed: to cut or to score them."""
+
+    ids: tuple[int, ...]
+    max_tokens: int
+    tokens: tuple[PromptToken, ...] = ()
+
+
+class LlamaEngine:
+    """``template`` names a format of ours (``chatml``); without, the model's own is used."""
+
+    def __init__(
+        self,
+        name: str,
+        config: Llama,
+        file: Path,
+        *,
+        template: str | None = None,
+        budget: MemoryBudget | None = None,
+    ) -> None:
+        self.name = name
+        self.served_by = f"llama.cpp/{file.stem}"
+        self.last_used = 0.0
+        self._config = config
+        self._file = file
+        self._template = template
+        self._budget = budget
+        self._model: _Model | None = None
+        self._context: int | None = None
+        self._scores: Scorer | None = None
+        self._gate = Gate(name, running=config.slots, waiting=config.queue)
+        self._supervisor = Supervisor(name, self._launch(), _READY_WAIT_S)
+        self._client = LlamaClient(name, self._supervisor, config.timeout_s)
+
+    @property
+    def idle(self) -> bool:
+        return self._gate.idle
+
+    @property
+    def gate(self) -> Gate:
+        return self._gate
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._supervisor.is_running
+
+    @property
+    def pid(self) -> int | None:
+        """The engine process, while there is one."""
+        return self._supervisor.pid
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Event]:
+        async with self._gate.admit():
+            self.last_used = asyncio.get_running_loop().time()
+            with _prompting_errors(self.name):
+                async with aclosing(self._generate(generation)) as events:
+                    async for event in events:
+                        yield event
+
+    async def count_tokens(self, generation: Generation) -> int:
+        async with self._gate.admit():
+            self.last_used = asyncio.get_running_loop().time()
+            with _prompting_errors(self.name):
+                prepared = prepare(generation, (await self._load()).template)
+            return len(await token_ids(self._client, prepared.segments))
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        raise Unsupported("operation", "embed", self.name)
+
+    async def metrics(self) -> dict[str, float]:
+        """The counters of the engine process itself."""
+        return await self._client.metrics()
+
+    async def unload(self) -> None:
+        """End the process and give its memory back; the next request starts it again."""
+        await self._supervisor.stop()
+        self._context = None
+        if self._budget is not None:
+            self._budget.release(self)
+
+    async def close(self) -> None:
+        """Let running answers finish for a while, then end the process."""
+        self._gate.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gate.drained(), _DRAIN_S)
+        await self.unload()
+        await self._client.close()
+
+    def _launch(self) -> Launch:
+        config = self._config
+        return Launch(
+            model=str(self._file),
+            context=config.context,
+            slots=config.slots,
+            threads=lambda: config.threads or free_cpus(),
+            gpu_layers=config.gpu_layers,
+            http_threads=_HTTP_THREADS_PER_SLOT * config.slots + _HTTP_THREADS_MORE,
+            before=self._reserve,
+        )
+
+    async def _reserve(self) -> None:
+        model = await self._load()
+        if self._budget is not None:
+            await self._budget.reserve(self, model.memory_bytes)
+
+    async def _load(self) -> _Model:
+        if self._model is None:
+            self._model = await asyncio.to_thread(self._read)
+        return self._model
+
+    def _read(self) -> _Model:
+        try:
+            gguf = read_gguf(self._file)
+            size = self._file.stat().st_size
+        except (OSError, GgufError) as error:
+            raise EngineFailed(f"engine {self.name!r} cannot read its model: {error}") from error
+        cache = gguf.cache_bytes_per_token * self._config.context * self._config.slots
+        return _Model(gguf, self._chat_template(gguf), size + cache + _OVERHEAD_BYTES)
+
+    def _chat_template(self, gguf: GgufModel) -> ChatTemplate:
+        if self._template == "chatml":
+            return chatml()
+        if self._template is not None or gguf.chat_template is None:
+            raise EngineFailed(f"engine {self.name!r} has no chat template {self._template or ''}")
+        try:
+            return jinja(gguf.chat_template, gguf.bos_token, gguf.eos_token, gguf.control_tokens)
+        except TemplateError as error:
+            raise EngineFailed(f"engine {self.name!r}: {error}") from error
+
+    async def _generate(self, generation: Generation) -> AsyncGenerator[Event]:
+        model = await self._load()
+        refuse_unsupported(generation.sampling, model.gguf.vocabulary_size, self.name)
+        prepared = prepare(generation, model.template)
+        prompt = await self._prompt(prepared)
+        scorer = self._scorer(model)
+        scored: tuple[Token, ...] = ()
+        if generation.logprobs == "all":
+            scored = await scorer.prompt(prompt.tokens)
+        body = request_body(
+            prompt.ids,
+            prompt.max_tokens,
+            generation.sampling,
+            grammar=prepared.grammar,
+            logprobs=generation.logprobs != "none",
+        )
+        answer = Answer(prepared, prompt.ids, scorer)
+        started = False
+        async with aclosing(self._client.stream(body)) as chunks:
+            async for chunk in chunks:
+                if not started:
+                    # Not before: until the engine answers, it may still refuse the request.
+                    yield Started(len(prompt.ids), scored)
+                    started = True
+                for event in await answer.feed(chunk):
+                    yield event
+                if answer.is_over:
+                    return
+
+    async def _prompt(self, prepared: Prepared) -> _Prompt:
+        generation = prepared.generation
+        context = await self._slot_context()
+        ids = await token_ids(self._client, prepared.segments)
+        room = context - 1
+        limit = min(room, generation.max_input_tokens or room)
+        is_long = len(ids) > limit
+        if is_long and generation.truncate == "none":
+            raise InputTooLong(limit, len(ids))
+        tokens: list[PromptToken] = []
+        if is_long or generation.logprobs == "all":
+            tokens = await prompt_tokens(self._client, prepared.segments, generation.turns)
+        if is_long:
+            if limit == room:
+                # The answer gets what it asked for, but at most half of the context.
+                limit = context - max(1, min(generation.max_tokens, context // 2))
+            tokens = cut(tokens, limit, generation.truncate, len(ids))
+            ids = tuple(token.id for token in tokens)
+        return _Prompt(ids, min(generation.max_tokens, context - len(ids)), tuple(tokens))
+
+    async def _slot_context(self) -> int:
+        if self._context is None:
+            self._context = await self._client.context()
+        return self._context
+
+    def _scorer(self, model: _Model) -> Scorer:
+        if self._scores is None:
+            filler = model.gguf.eos_id
+            if filler is None:
+                raise EngineFailed(f"the model of engine {self.name!r} names no end-of-text token")
+            self._scores = Scorer(self._client, model.gguf.vocabulary_size, filler)
+        return self._scores
+
+
+@contextmanager
+def _prompting_errors(engine: str) -> Generator[None]:
+    try:
+        yield
+    except (SchemaInvalid, SchemaUnsupported) as error:
+        raise Unsupported("schema", str(error), engine) from error
+    except (ToolArgumentsInvalid, OutputInvalid, TemplateError) as error:
+        raise EngineFailed(f"engine {engine!r}: {error}") from error

@@ -1,0 +1,91 @@
+"""The engine process: llama.cpp's own HTTP server and nothing else.
+
+Run as ``python -m outcrop.engines.llama.process``. Line one of stdin is its ``Parameters``, line
+one of stdout the ``Report``. It lives exactly as long as its parent, which keeps stdin open.
+"""
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import msgspec
+
+from outcrop.engines.llama.parameters import Parameters, Report
+
+_PR_SET_PDEATHSIG = 1
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
+# llama.cpp's level for warnings and errors; every request is told at the next one.
+_VERBOSITY = 2
+
+
+def main() -> None:
+    # stdout is the report's alone: whatever a library prints goes to stderr.
+    out = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parameters = msgspec.json.decode(sys.stdin.buffer.readline(), type=Parameters)
+    _die_with(parameters.parent)
+    threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
+    try:
+        server = _serve(parameters)
+    except (RuntimeError, ValueError) as error:
+        _report(out, Report(error=str(error)))
+        os._exit(1)
+    _report(out, Report(address=server.listening_address))
+    threading.Event().wait()
+
+
+def _report(out: int, report: Report) -> None:
+    os.write(out, msgspec.json.encode(report) + b"\n")
+    os.close(out)
+
+
+def _die_with(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the parent dies; elsewhere than on Linux stdin must do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The parent may have died before the request reached the kernel.
+        if os.getppid() != parent:
+            os._exit(0)
+
+
+def _exit_at_end_of_stdin() -> None:
+    while os.read(_STDIN, 4096):
+        pass
+    # No clean-up: the server's destructor would wait for the requests that still run.
+    os._exit(0)
+
+
+def _serve(parameters: Parameters) -> Any:
+    # Imported by name because it has no types, and only here because it is large.
+    engine: Any = importlib.import_module("xllamacpp")
+    settings: Any = engine.CommonParams()
+    settings.model.path = parameters.model
+    settings.hostnames = ["127.0.0.1"]
+    settings.port = 0
+    settings.api_keys = [parameters.api_key]
+    settings.n_parallel = parameters.slots
+    settings.n_ctx = parameters.context * parameters.slots
+    settings.kv_unified = False
+    settings.ctx_shift = False
+    # Left on, it would shrink the context without a word when memory is short.
+    settings.fit_params = False
+    # Prompts of idle slots would otherwise be kept in up to 8 GiB of memory.
+    settings.cache_ram_mib = 0
+    settings.n_gpu_layers = parameters.gpu_layers
+    settings.cpuparams.n_threads = parameters.threads
+    settings.cpuparams_batch.n_threads = parameters.threads
+    settings.n_threads_http = parameters.http_threads
+    settings.endpoint_metrics = True
+    settings.endpoint_slots = True
+    settings.ui = False
+    settings.verbosity = _VERBOSITY
+    return engine.Server(settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""From segments to token IDs, and how a prompt that is too long is cut.
+
+Only a caller's words are cut: control tokens and the template's own words around them stay.
+"""
+
+import asyncio
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from outcrop.engines.llama.client import LlamaClient
+from outcrop.engines.protocol import InputTooLong
+from outcrop.generation import Text, Truncate, Turn
+from outcrop.prompting.templates import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class PromptToken:
+    """``cuttable`` says that it is made of a caller's words alone."""
+
+    id: int
+    piece: bytes
+    cuttable: bool
+
+
+async def token_ids(client: LlamaClient, segments: Sequence[Segment]) -> tuple[int, ...]:
+    parts = await asyncio.gather(
+        *(client.tokenize(segment.text, special=segment.special) for segment in segments)
+    )
+    return tuple(token for part in parts for token in part)
+
+
+async def prompt_tokens(
+    client: LlamaClient, segments: Sequence[Segment], turns: Sequence[Turn]
+) -> list[PromptToken]:
+    """As ``token_ids``, with each token's bytes and whether it may be cut."""
+    parts = await asyncio.gather(
+        *(client.pieces(segment.text, special=segment.special) for segment in segments)
+    )
+    words = iter(_words(turns))
+    pending = next(words, None)
+    tokens: list[PromptToken] = []
+    for segment, pieces in zip(segments, parts, strict=True):
+        ranges: list[range] = []
+        position = 0
+        while pending is not None and not segment.special:
+            found = segment.text.find(pending, position)
+            if found < 0:
+                break
+            position = found + len(pending)
+            before = len(segment.text[:found].encode())
+            ranges.append(range(before, before + len(pending.encode())))
+            pending = next(words, None)
+        tokens += _marked(pieces, ranges)
+    return tokens
+
+
+def cut(
+    tokens: Sequence[PromptToken], limit: int, side: Truncate, received: int
+) -> list[PromptToken]:
+    """Exactly ``limit`` tokens; InputTooLong when even without the caller's words it is more."""
+    surplus = len(tokens) - limit
+    cuttable = [index for index, token in enumerate(tokens) if token.cuttable]
+    if surplus > len(cuttable):
+        raise InputTooLong(limit, received)
+    gone = set(cuttable[:surplus] if side == "start" else cuttable[len(cuttable) - surplus :])
+    return [token for index, token in enumerate(tokens) if index not in gone]
+
+
+def texts(pieces: Sequence[bytes]) -> list[str]:
+    """The text each piece adds: a character in several pieces counts to its last one."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    last = len(pieces) - 1
+    return [decoder.decode(piece, final=index == last) for index, piece in enumerate(pieces)]
+
+
+def _words(turns: Sequence[Turn]) -> Iterator[str]:
+    """What the caller wrote. Tool calls and results are never cut: half a JSON misleads."""
+    for turn in turns:
+        for part in turn.parts:
+            if isinstance(part, Text) and part.text:
+                yield part.text
+
+
+def _marked(pieces: Sequence[tuple[int, bytes]], ranges: Sequence[range]) -> list[PromptToken]:
+    marked: list[PromptToken] = []
+    start = 0
+    for token, piece in pieces:
+        end = start + len(piece)
+        inside = any(one.start <= start and end <= one.stop for one in ranges)
+        marked.append(PromptToken(token, piece, inside))
+        start = end
+    return marked
