@@ -80,6 +80,18 @@ class CredentialLookup(Protocol):
     def find_api_key(self, key_id: str) -> ApiKey | None: ...
 
 
+class SealedSecretError(Exception):
+    """A secret at rest cannot be opened: wrong master key, or damaged."""
+
+
+class Sealer(Protocol):
+    """Encrypts secrets at rest; ``context`` says what a secret is for and is needed to open it."""
+
+    def seal(self, secret: bytes, context: bytes) -> bytes: ...
+
+    def open(self, envelope: bytes, context: bytes) -> bytes: ...
+
+
 def user_arn(account: str, name: str) -> str:
     return f"arn:aws:iam::{account}:user/{name}"
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from outcrop.identity import SealedSecretError
+
 FILE_NAME = "master.key"
 VARIABLE = "OUTCROP_MASTER_KEY"
 
@@ -22,7 +24,7 @@ _WRAPPED_BYTES = _KEY_BYTES + 16
 _VERSION = b"\x01"
 
 
-class MasterKeyError(Exception):
+class MasterKeyError(SealedSecretError):
     """The master key is missing, malformed or another deployment's."""
 
 

@@ -1,0 +1,63 @@
+"""``outcrop env``: the exports that point AWS clients here, for ``eval "$(outcrop env)"``."""
+
+import asyncio
+import os
+import shlex
+from ipaddress import ip_address
+
+import typer
+
+from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
+from outcrop.config import Config
+from outcrop.server import status
+from outcrop.server.state import open_state
+from outcrop.stores.bootstrap import find_working_key
+from outcrop.stores.failures import NoSuchItem
+
+
+def env(data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+    """Print the environment variables that point AWS clients at this Outcrop."""
+    with plain_errors():
+        for name, value in asyncio.run(_variables(read_config(data_dir, config))).items():
+            typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+async def _variables(config: Config) -> dict[str, str]:
+    async with open_state(config.data_dir, os.environ) as state:
+        account = state.foundation.account
+        key = find_working_key(state.directory, account, state.presets)
+    if key is None:
+        raise NoSuchItem(
+            f"Account {account} has no active access key. `outcrop keys create` makes one."
+        )
+    url = endpoint_url(config)
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": key.id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
+        "AWS_REGION": config.server.region,
+        "AWS_DEFAULT_REGION": config.server.region,
+        "ANTHROPIC_BEDROCK_BASE_URL": url,
+        "AWS_BEDROCK_RUNTIME_ENDPOINT": url,
+    }
+
+
+def endpoint_url(config: Config) -> str:
+    """Where the running server says it listens, else where the configuration will have it."""
+    running = status.find(config.data_dir)
+    if running is not None:
+        return running.url
+    scheme = "https" if config.server.tls_certificate else "http"
+    host = _reachable(config.server.host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.server.port}"
+
+
+def _reachable(host: str) -> str:
+    """A wildcard address is for listening; clients on this machine reach it by loopback."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"

@@ -1,0 +1,171 @@
+"""``outcrop keys``: access keys and Bedrock API keys, on the data directory itself.
+
+A running server notices within a second. A new secret is shown once, when it is made.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from outcrop.cli.options import (
+    ConfigOption,
+    DataDirOption,
+    JsonOption,
+    plain_errors,
+    read_config,
+)
+from outcrop.config import Config
+from outcrop.identity import AccessKey, ApiKey, KeyStatus
+from outcrop.server.state import State, open_state
+from outcrop.stores.bootstrap import ADMIN_NAME
+
+app = typer.Typer(no_args_is_help=True)
+
+KeyArgument = Annotated[str, typer.Argument(help="The key's ID, as `outcrop keys list` shows it.")]
+MAX_DAYS = 36_500
+
+Result = TypeVar("Result")
+
+
+@app.command()
+def create(
+    user: Annotated[str, typer.Option(help="Whose key it becomes.")] = ADMIN_NAME,
+    bearer: Annotated[bool, typer.Option("--bearer", help="A Bedrock API key.")] = False,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=MAX_DAYS, help="A bearer key ends after this long.")
+    ] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make an access key, or a Bedrock API key (--bearer), and show its secret once."""
+    if days is not None and not bearer:
+        typer.echo("outcrop: --days is for bearer keys: add --bearer, or leave it out.", err=True)
+        raise typer.Exit(1)
+
+    async def work(state: State) -> dict[str, str]:
+        owner = await state.identities.get_user(state.foundation.account, user)
+        if not bearer:
+            made = await state.keys.create_access_key(owner)
+            return {"AWS_ACCESS_KEY_ID": made.id, "AWS_SECRET_ACCESS_KEY": made.secret}
+        expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+        key, token = await state.keys.create_api_key(owner, name=user, expires_at=expires_at)
+        return {"id": key.id, "AWS_BEARER_TOKEN_BEDROCK": token}
+
+    with plain_errors():
+        shown = _run(read_config(data_dir, config), work)
+        if as_json:
+            typer.echo(msgspec.json.encode(shown).decode())
+            return
+        for name, value in shown.items():
+            typer.echo(f"{name}={value}")
+        typer.echo("The secret is not shown again.", err=True)
+
+
+@app.command("list")
+def list_keys(
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List all keys, without their secrets."""
+
+    async def work(state: State) -> list[dict[str, str | None]]:
+        account = state.foundation.account
+        return [
+            *map(_describe_access_key, state.directory.list_access_keys(account)),
+            *map(_describe_api_key, state.directory.list_api_keys(account)),
+        ]
+
+    with plain_errors():
+        rows = _run(read_config(data_dir, config), work)
+        if as_json:
+            typer.echo(msgspec.json.encode(rows).decode())
+        else:
+            Console().print(_table(rows))
+
+
+@app.command()
+def disable(key: KeyArgument, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+    """Refuse requests made with a key until it is enabled again."""
+    _set_status(key, "Inactive", data_dir, config)
+
+
+@app.command()
+def enable(key: KeyArgument, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+    """Accept a disabled key again."""
+    _set_status(key, "Active", data_dir, config)
+
+
+@app.command()
+def delete(key: KeyArgument, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+    """Delete a key for good."""
+
+    async def work(state: State) -> None:
+        await state.keys.delete(state.foundation.account, key)
+
+    with plain_errors():
+        _run(read_config(data_dir, config), work)
+        typer.echo(f"{key} is deleted.")
+
+
+def _set_status(key: str, status: KeyStatus, data_dir: DataDirOption, config: ConfigOption) -> None:
+    async def work(state: State) -> None:
+        await state.keys.set_status(state.foundation.account, key, status)
+
+    with plain_errors():
+        _run(read_config(data_dir, config), work)
+        typer.echo(f"{key} is {'enabled' if status == 'Active' else 'disabled'}.")
+
+
+def _run(config: Config, work: Callable[[State], Coroutine[Any, Any, Result]]) -> Result:
+    async def with_state() -> Result:
+        async with open_state(config.data_dir, os.environ) as state:
+            return await work(state)
+
+    return asyncio.run(with_state())
+
+
+def _describe_access_key(key: AccessKey) -> dict[str, str | None]:
+    return {
+        "id": key.id,
+        "kind": "access key",
+        "user": key.principal.name,
+        "status": key.status,
+        "created": _time(key.created_at),
+        "expires": None,
+        "last_used": _time(key.last_used_at),
+    }
+
+
+def _describe_api_key(key: ApiKey) -> dict[str, str | None]:
+    return {
+        "id": key.id,
+        "kind": "bearer",
+        "user": key.principal.name,
+        "status": key.status,
+        "created": _time(key.created_at),
+        "expires": _time(key.expires_at),
+        "last_used": None,
+    }
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="seconds")
+
+
+def _table(rows: list[dict[str, str | None]]) -> Table:
+    table = Table("Key", "Kind", "User", "Status", "Created", "Expires", "Last used")
+    # The ID is what the other commands take: it must not be cut on a narrow terminal.
+    table.columns[0].no_wrap = True
+    table.columns[0].overflow = "fold"
+    for row in rows:
+        table.add_row(*(value or "-" for value in row.values()))
+    return table

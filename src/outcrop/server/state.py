@@ -1,0 +1,60 @@
+"""Opens a data directory: master key, database, identities, bindings, and the first start's work.
+
+The server and the command line both open it this way, at the same time if need be.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from outcrop.security.masterkey import MasterKey, load_master_key
+from outcrop.stores.bindings import BindingStore
+from outcrop.stores.bootstrap import Foundation, Presets, lay_foundation, read_presets
+from outcrop.stores.database import Database
+from outcrop.stores.directory import DataDirectory
+from outcrop.stores.identities import IdentityDirectory, IdentityStore
+from outcrop.stores.keys import KeyStore
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """``directory`` is what requests are authenticated against."""
+
+    database: Database
+    directory: IdentityDirectory
+    identities: IdentityStore
+    keys: KeyStore
+    bindings: BindingStore
+    foundation: Foundation
+    presets: Presets
+
+
+@asynccontextmanager
+async def open_state(data_dir: Path, environment: Mapping[str, str]) -> AsyncGenerator[State]:
+    presets = read_presets(environment)
+    place = DataDirectory(data_dir)
+    place.prepare()
+    async with place.setting_up():
+        # A database without its key must not get a new key: that would hide the loss.
+        key = load_master_key(data_dir, environment, create=not place.database_file.exists())
+        database = await Database.open(place.database_file)
+        try:
+            state = await _assemble(database, key, presets)
+        except BaseException:
+            await database.close()
+            raise
+    try:
+        yield state
+        await state.directory.flush()
+    finally:
+        await database.close()
+
+
+async def _assemble(database: Database, key: MasterKey, presets: Presets) -> State:
+    directory = IdentityDirectory(database, key)
+    identities = IdentityStore(database)
+    keys = KeyStore(database, key, directory)
+    foundation = await lay_foundation(identities, keys, directory, presets)
+    bindings = BindingStore(database)
+    return State(database, directory, identities, keys, bindings, foundation, presets)

@@ -1,0 +1,123 @@
+"""The database: SQLite in WAL mode, one file. What is committed survives the process's death.
+
+A transaction says whether it writes when it begins, so that writers queue and never deadlock.
+"""
+
+import importlib
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from outcrop.stores.failures import StoreError
+
+_VERSIONS = Path(__file__).parent / "migrations" / "versions"
+_BUSY_TIMEOUT_MS = 10_000
+
+
+class DatabaseTooNew(StoreError):
+    pass
+
+
+class Database:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._writing = engine.execution_options(outcrop_writes=True)
+
+    @classmethod
+    async def open(cls, file: Path) -> "Database":
+        """Opened, made where missing, and upgraded to this code's tables."""
+        try:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StoreError(
+                f"The database {file} cannot be opened: {error.strerror}. Is it yours to write?"
+            ) from error
+        database = cls(_engine(file))
+        try:
+            await database._upgrade()
+        except DatabaseError as error:
+            await database.close()
+            raise StoreError(
+                f"The database {file} cannot be read: {error.orig}. Restore it from a backup, or "
+                "move it away to start anew."
+            ) from error
+        except StoreError:
+            await database.close()
+            raise
+        return database
+
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        """One consistent view for as long as it is open."""
+        async with self._engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[AsyncConnection]:
+        """Committed when the block ends, rolled back when it raises."""
+        async with self._writing.begin() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def _upgrade(self) -> None:
+        head = max(file.name[:4] for file in _VERSIONS.glob("[0-9]*.py"))
+        async with self.read() as connection:
+            revision = await _find_revision(connection)
+        if revision == head:
+            return
+        if revision is not None and revision > head:
+            raise DatabaseTooNew(
+                f"The database is of a newer Outcrop (migration {revision}, this one knows "
+                f"{head}). Upgrade Outcrop, or use another data directory."
+            )
+        # Alembic takes longer to import than a start may take when there is nothing to upgrade.
+        migration: Any = importlib.import_module("outcrop.stores.migrations.upgrade")
+        async with self.write() as connection:
+            await connection.run_sync(migration.upgrade)
+
+
+async def _find_revision(connection: AsyncConnection) -> str | None:
+    names = await connection.run_sync(lambda sync: sa.inspect(sync).get_table_names())
+    if "alembic_version" not in names:
+        return None
+    return await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+
+
+def _engine(file: Path) -> AsyncEngine:
+    engine = create_async_engine(
+        sa.URL.create("sqlite+aiosqlite", database=str(file)),
+        connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000},
+        # Errors quote statements; the parameters, which hold secrets, stay out of them.
+        hide_parameters=True,
+        pool_size=4,
+        max_overflow=0,
+    )
+    event.listen(engine.sync_engine, "connect", _configure)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions by itself: it does so too late, and never for reads.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # NORMAL loses nothing when the process dies; only a power failure may take the last commits.
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("outcrop_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

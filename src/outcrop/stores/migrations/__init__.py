@@ -1,0 +1,1 @@
+"""Numbered migrations. One that has been released is never edited; the next number mends it."""

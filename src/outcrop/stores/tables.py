@@ -1,0 +1,89 @@
+"""The tables as the code uses them; the migrations make them. Times are milliseconds, UTC."""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+metadata = sa.MetaData()
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", sa.String(12), primary_key=True),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("account", sa.String(12), sa.ForeignKey("accounts.id"), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("arn", sa.String(256), nullable=False, unique=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+access_keys = sa.Table(
+    "access_keys",
+    metadata,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("user_name", sa.String(64), nullable=False),
+    sa.Column("sealed_secret", sa.LargeBinary, nullable=False),
+    sa.Column("status", sa.String(8), nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("last_used_at_ms", sa.BigInteger),
+    sa.ForeignKeyConstraint(["account", "user_name"], ["users.account", "users.name"]),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(128), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("user_name", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("secret_hash", sa.LargeBinary(32), nullable=False),
+    sa.Column("status", sa.String(8), nullable=False),
+    sa.Column("expires_at_ms", sa.BigInteger),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["account", "user_name"], ["users.account", "users.name"]),
+)
+
+bindings = sa.Table(
+    "bindings",
+    metadata,
+    sa.Column("pattern", sa.String(256), primary_key=True),
+    sa.Column("engine", sa.String(128), nullable=False),
+    sa.Column("model", sa.String(512)),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+)
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("topic", sa.String(32), primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+)
+
+
+async def mark_changed(connection: AsyncConnection, topic: str) -> None:
+    """Tells other processes, in the transaction that changes something, to read ``topic`` anew."""
+    await connection.execute(
+        sa.update(changes).where(changes.c.topic == topic).values(version=changes.c.version + 1)
+    )
+
+
+def to_ms(time: datetime) -> int:
+    return round(time.timestamp() * 1000)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def now_ms() -> int:
+    return to_ms(datetime.now(UTC))

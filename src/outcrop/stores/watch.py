@@ -1,0 +1,82 @@
+"""Notices what other processes write, such as the command line beside a running server.
+
+One small query every ``interval_s``; a topic whose counter moved is read anew.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DatabaseError
+
+from outcrop.identity import SealedSecretError
+from outcrop.stores.database import Database
+from outcrop.stores.tables import changes
+
+log = logging.getLogger(__name__)
+
+Reload = Callable[[], Awaitable[None]]
+
+
+class ChangeWatcher:
+    """``reload`` is called by topic, once at the start and after each change; ``flush`` every
+    ``flush_interval_s`` and when closed."""
+
+    def __init__(
+        self,
+        database: Database,
+        reload: Mapping[str, Reload],
+        flush: Reload,
+        *,
+        interval_s: float = 0.4,
+        flush_interval_s: float = 5.0,
+    ) -> None:
+        self._database = database
+        self._reload = reload
+        self._flush = flush
+        self._interval_s = interval_s
+        self._flush_interval_s = flush_interval_s
+        self._versions: dict[str, int] = {}
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="outcrop-change-watcher")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._stop.set()
+            await self._task
+            self._task = None
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        flush_at = loop.time() + self._flush_interval_s
+        while not self._stop.is_set():
+            await self._survive(self.poll)
+            if loop.time() >= flush_at:
+                await self._survive(self._flush)
+                flush_at = loop.time() + self._flush_interval_s
+            try:
+                await asyncio.wait_for(self._stop.wait(), self._interval_s)
+            except TimeoutError:
+                continue
+        await self._survive(self._flush)
+
+    async def poll(self) -> None:
+        """One look; a topic counts as read only when its reload succeeded."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(sa.select(changes.c.topic, changes.c.version))).all()
+        for topic, version in rows:
+            reload = self._reload.get(topic)
+            if reload is not None and self._versions.get(topic) != version:
+                await reload()
+                self._versions[topic] = version
+
+    async def _survive(self, step: Reload) -> None:
+        """A database that is busy or unreadable for a while must not end the watching."""
+        try:
+            await step()
+        except (DatabaseError, SealedSecretError) as error:
+            log.warning("The database could not be read; trying again: %s", error)
