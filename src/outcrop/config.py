@@ -171,7 +171,7 @@ def load(
         if value is not None:
             _put(table, tuple(key.split(".")), value)
     try:
-        config = msgspec.convert(table, Config, strict=False)
+        config = msgspec.convert(table, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from error
     return msgspec.structs.replace(
@@ -188,6 +188,13 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from error
+
+
+def _decode(kind: type[Any], value: Any) -> Any:
+    """msgspec reads no paths by itself."""
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    raise ValueError(f"Expected {kind.__name__}, got {type(value).__name__}")
 
 
 def _put(table: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
