@@ -163,7 +163,7 @@ async def _events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes]:
 
 
 def _chunk(name: str, event: bytes) -> Chunk:
-    if event.startswith(b'data: {"error"') or event.startswith(b"error: "):
+    if event.startswith((b'data: {"error"', b"error: ")):
         raise _failure(name, 0, event.partition(b": ")[2])
     return msgspec.json.decode(event.removeprefix(b"data: "), type=Chunk)
 
