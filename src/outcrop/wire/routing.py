@@ -5,7 +5,7 @@ A label that is an ARN may come with raw slashes; see ``_readings``. Labels are 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
@@ -31,10 +31,17 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class _Route:
     operation: Operation
-    literals: tuple[tuple[int, str], ...]
     labels: tuple[tuple[int, str], ...]
     query: frozenset[tuple[str, str]]
-    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """The routes of one form: ``fixed`` are the places of its literals, by whose texts the routes
+    are found at once."""
+
+    fixed: tuple[int, ...]
+    routes: dict[tuple[str, ...], list[_Route]]
 
 
 class Router:
@@ -47,14 +54,14 @@ class Router:
 
     def __init__(self, services: Sequence[Service]) -> None:
         self._by_prefix = {service.endpoint_prefix: service.name for service in services}
-        self._routes: dict[tuple[str, str, int], list[_Route]] = {}
+        self._masks: dict[tuple[str, str | None, int], list[_Mask]] = {}
         for service in services:
             for operation in service.operations.values():
                 self._add(operation)
-        for routes in self._routes.values():
-            # The more a template fixes, the earlier it is tried; equals keep the given order.
-            routes.sort(key=lambda route: (-len(route.literals), -len(route.query)))
-        self._longest = max((size for _, _, size in self._routes), default=0)
+        for masks in self._masks.values():
+            # The more a template fixes, the earlier it is tried.
+            masks.sort(key=lambda mask: -len(mask.fixed))
+        self._longest = max((size for _, _, size in self._masks), default=0)
         self._service_of = lru_cache(maxsize=1024)(self._find_service)
 
     def match(self, method: str, raw_path: str, raw_query: str, host: str) -> Match:
@@ -75,39 +82,28 @@ class Router:
         segments = path.removeprefix("/").split("/")
         labels = [(i, match[1]) for i, s in enumerate(segments) if (match := _LABEL.fullmatch(s))]
         names = {index for index, _ in labels}
-        literals = [(i, s) for i, s in enumerate(segments) if i not in names]
-        first = "" if 0 in names else segments[0]
-        route = _Route(
-            operation=operation,
-            literals=tuple(literals),
-            labels=tuple(labels),
-            query=frozenset(_pairs(query)),
-            size=len(segments),
-        )
-        self._routes.setdefault((operation.method, first, route.size), []).append(route)
+        fixed = tuple(index for index in range(len(segments)) if index not in names)
+        first = None if 0 in names else segments[0]
+        masks = self._masks.setdefault((operation.method, first, len(segments)), [])
+        mask = next((mask for mask in masks if mask.fixed == fixed), None)
+        if mask is None:
+            mask = _Mask(fixed, {})
+            masks.append(mask)
+        routes = mask.routes.setdefault(tuple(segments[index] for index in fixed), [])
+        routes.append(_Route(operation, tuple(labels), frozenset(_pairs(query))))
+        # Of equal paths, the one that asks most of the query is tried first.
+        routes.sort(key=lambda route: -len(route.query))
 
     def _match_segments(
         self, method: str, segments: Sequence[str], raw_query: str, service: str | None
     ) -> Match | None:
-        routes = self._routes.get((method, segments[0], len(segments)), ())
-        fitting = [
-            route
-            for route in routes
-            if (service is None or route.operation.service.name == service)
-            and all(segments[index] == literal for index, literal in route.literals)
-            and all(segments[index] for index, _ in route.labels)
-            and (not route.query or route.query.issubset(_pairs(raw_query)))
-        ]
-        if not fitting:
-            return None
-        route = fitting[0]
-        labels = _labels(route, segments)
-        if labels is None:
-            return None
-        equals = [other for other in fitting if other.literals == route.literals]
-        if len(equals) > 1:
-            route = _by_label(equals, labels)
-        return Match(route.operation, labels)
+        for first in (segments[0], None):
+            for mask in self._masks.get((method, first, len(segments)), ()):
+                routes = mask.routes.get(tuple([segments[index] for index in mask.fixed]))
+                found = _choose(routes, segments, raw_query, service) if routes else None
+                if found:
+                    return found
+        return None
 
     def _find_service(self, host: str) -> str | None:
         first, dot, rest = host.lower().partition(".")
@@ -119,8 +115,8 @@ class Router:
 def _readings(segments: list[str], longest: int) -> Iterator[Sequence[str]]:
     """The ways to read a path whose label may be an ARN with raw slashes: at most one per segment
     of the longest template, so hostile paths cost no more than others."""
-    start = next((i for i, s in enumerate(segments) if s[:3].lower() == "arn"), None)
-    if start is None or not _is_arn(segments[start]):
+    start = next((i for i, s in enumerate(segments) if s[:3] == "arn" and _is_arn(s)), None)
+    if start is None:
         yield segments
         return
     # An ARN whose resource is complete in its own segment was sent encoded.
@@ -130,31 +126,51 @@ def _readings(segments: list[str], longest: int) -> Iterator[Sequence[str]]:
     # Of the ways to end the ARN, the earliest that leaves a known path counts.
     first_end = max(start + 2, len(segments) - longest + start + 1)
     for end in range(first_end, len(segments) + 1):
-        folded = "%2F".join(segments[start:end])
-        yield [*segments[:start], folded, *segments[end:]]
+        # No ARN ends in a slash; that one belongs to the template.
+        if segments[end - 1]:
+            folded = "%2F".join(segments[start:end])
+            yield [*segments[:start], folded, *segments[end:]]
     if not is_complete:
         yield segments
 
 
 def _is_arn(segment: str) -> bool:
-    return (_decode(segment[:64].rpartition("%")[0] or segment[:64]) or "").startswith("arn:")
+    return segment[3:4] == ":" or segment[3:6].lower() == "%3a"
+
+
+def _choose(
+    routes: Iterable[_Route], segments: Sequence[str], raw_query: str, service: str | None
+) -> Match | None:
+    fitting = [
+        route
+        for route in routes
+        if (service is None or route.operation.service.name == service)
+        and (not route.query or route.query.issubset(_pairs(raw_query)))
+    ]
+    labels = _labels(fitting[0], segments) if fitting else None
+    if labels is None:
+        return None
+    most = len(fitting[0].query)
+    equals = [route for route in fitting if len(route.query) == most]
+    route = equals[0] if len(equals) == 1 else _by_label(equals, labels)
+    return Match(route.operation, labels)
 
 
 def _labels(route: _Route, segments: Sequence[str]) -> dict[str, str] | None:
     labels: dict[str, str] = {}
     for index, name in route.labels:
         text = _decode(segments[index])
-        if text is None:
+        # An empty label would be a slash too many.
+        if not text:
             return None
         labels[name] = text
     return labels
 
 
-def _by_label(routes: Iterable[_Route], labels: dict[str, str]) -> _Route:
-    routes = list(routes)
+def _by_label(routes: Sequence[_Route], labels: Mapping[str, str]) -> _Route:
     for route in routes:
         if all(
-            patterns.matcher(member.shape.pattern)(labels.get(member.wire_name, ""))
+            patterns.fits(member.shape.pattern, labels.get(member.wire_name, ""))
             for member in route.operation.input_layout.uri
             if member.shape.pattern is not None
         ):

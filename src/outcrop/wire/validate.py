@@ -169,7 +169,8 @@ def _broken(shape: Shape, value: Any) -> list[str]:
     if is_long:
         broken.append(_at_most(shape))
     # A text far too long is not matched as well: the answer would not change.
-    if shape.pattern is not None and not (is_long and size > 4096) and not _fits(shape, value):
+    is_matched = shape.pattern is not None and not (is_long and size > _MAX_ECHO_CHARS)
+    if is_matched and not patterns.fits(cast(str, shape.pattern), value):
         broken.append(_pattern(shape))
     if shape.minimum is not None and not size >= shape.minimum:
         broken.append(_at_least(shape))
@@ -186,14 +187,6 @@ def _all_constraints(shape: Shape) -> list[str]:
         _enum(shape) if shape.enum else None,
     )
     return [wording for wording in wordings if wording]
-
-
-def _fits(shape: Shape, value: str) -> bool:
-    try:
-        return bool(patterns.matcher(cast(str, shape.pattern))(value))
-    except UnicodeError:
-        # A header that is no valid text holds lone surrogates.
-        return False
 
 
 def _at_most(shape: Shape) -> str:
