@@ -26,6 +26,34 @@ model, and each answer says so in `x-outcrop-served-by`. Bind a model to another
   is known, nothing is stated.
 - No regions are stated: a deployment serves every model in each of its regions, unless the
   `regions` of a model in your own file say otherwise.
+
+## Your own models
+
+A TOML file named under `catalog` in the configuration adds models, or replaces those of the same
+ID; it has the form of the packaged ones. `dialect` is the JSON that the model's callers speak, and
+`parameters` are ranges and defaults under the names of that JSON.
+
+```toml
+provider = "Acme"
+
+[families.chat]
+dialect = "openai_chat"
+input_modalities = ["TEXT"]
+output_modalities = ["TEXT"]
+streaming = true
+context_tokens = 8192
+max_output_tokens = 4096
+supports = ["converse", "system"]
+engine = "smollm2"
+parameters = { temperature = { minimum = 0, maximum = 2, default = 1 } }
+
+[[models]]
+id = "acme.chat-v1:0"
+family = "chat"
+name = "Acme Chat"
+profiles = ["us", "eu"]
+variants = [{ suffix = ":32k", context_tokens = 32_768, customizations = ["FINE_TUNING"] }]
+```
 """
 
 _HEADER: Final = (
