@@ -1,0 +1,198 @@
+"""The engines of this deployment by name: built when first asked for, held within a memory budget.
+
+An engine stays the same object as long as the pool lives; only its process comes and goes.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from outcrop.config import EngineConfig, Llama, Onnx, OpenAI, Scripted, Upstream
+from outcrop.engines.budget import MemoryBudget
+from outcrop.engines.llama.engine import LlamaEngine
+from outcrop.engines.modelfiles import ModelFiles, ModelStore, UnknownModel
+from outcrop.engines.openai import OpenAIEngine
+from outcrop.engines.protocol import Engine, EngineFailed, EngineNotReady
+from outcrop.engines.scripted import ScriptedEngine
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """``ready`` is false while something must be done first; ``problem`` then says what."""
+
+    name: str
+    kind: str
+    model: str
+    ready: bool
+    loaded: bool
+    running: int
+    waiting: int
+    memory_bytes: int
+    problem: str = ""
+
+
+class EnginePool:
+    def __init__(
+        self, configs: Mapping[str, EngineConfig], *, cache_dir: Path, memory_mib: int
+    ) -> None:
+        self._configs = configs
+        self._store = ModelStore(cache_dir)
+        self._budget = MemoryBudget(memory_mib * _MIB)
+        self._engines: dict[tuple[str, str | None], Engine] = {}
+        self._building = asyncio.Lock()
+        self._closed = False
+
+    async def get(self, name: str, model: str | None = None) -> Engine:
+        """The engine ``name``; ``model`` is its name for one of several models it serves.
+
+        Raises EngineFailed when there is none, EngineNotReady when its model's files are missing.
+        """
+        key = (name, model)
+        if key in self._engines:
+            return self._engines[key]
+        async with self._building:
+            if self._closed:
+                raise EngineNotReady("the engines are shutting down")
+            if key not in self._engines:
+                self._engines[key] = await self._build(name, self._config(name, model))
+            return self._engines[key]
+
+    def status(self) -> list[EngineStatus]:
+        """Every configured engine, used or not."""
+        return [self._describe(name, config) for name, config in self._configs.items()]
+
+    async def close(self) -> None:
+        """Drain and stop every engine."""
+        async with self._building:
+            self._closed = True
+            engines, self._engines = list(self._engines.values()), {}
+        await asyncio.gather(*(engine.close() for engine in engines))
+
+    def _config(self, name: str, model: str | None) -> EngineConfig:
+        if name not in self._configs:
+            raise EngineFailed(f"no engine is named {name!r} in this deployment's configuration")
+        config = self._configs[name]
+        if model is None:
+            return config
+        if isinstance(config, OpenAI | Upstream):
+            return msgspec.structs.replace(config, model=model)
+        raise EngineFailed(f"engine {name!r} serves one model: it cannot be bound to {model!r}")
+
+    async def _build(self, name: str, config: EngineConfig) -> Engine:
+        match config:
+            case Llama():
+                return self._llama(name, config)
+            case Onnx():
+                return await self._onnx(name, config)
+            case OpenAI():
+                return OpenAIEngine(name, config)
+            case Upstream():
+                return _import("outcrop.engines.upstream", "UpstreamEngine")(name, config)
+            case Scripted():
+                return ScriptedEngine(name, config)
+
+    def _llama(self, name: str, config: Llama) -> LlamaEngine:
+        if (path := _own_file(config.model)) is not None:
+            _require(name, path)
+            return LlamaEngine(name, config, path, budget=self._budget)
+        files = self._files(name, config)
+        return LlamaEngine(
+            name,
+            config,
+            files.paths["model"],
+            template=files.model.template,
+            budget=self._budget,
+        )
+
+    async def _onnx(self, name: str, config: Onnx) -> Engine:
+        files = self._files(name, config)
+        engine: Engine = _import("outcrop.engines.onnx", "OnnxEngine")(name, config, files)
+        await self._budget.reserve(_Resident(name), files.size_bytes)
+        return engine
+
+    def _files(self, name: str, config: Llama | Onnx) -> ModelFiles:
+        try:
+            files = self._store.find(config.model)
+        except UnknownModel as error:
+            raise EngineFailed(f"engine {name!r}: {error}") from error
+        if files is None:
+            raise EngineNotReady(
+                f"the files of engine {name!r} are not on this machine yet; "
+                f"fetch them with: outcrop models pull {config.model}"
+            )
+        if files.model.kind != _kind(config):
+            raise EngineFailed(
+                f"engine {name!r}: {config.model!r} is a model of kind {files.model.kind!r}"
+            )
+        return files
+
+    def _describe(self, name: str, config: EngineConfig) -> EngineStatus:
+        engines = [engine for (used, _), engine in self._engines.items() if used == name]
+        embedded = [engine for engine in engines if isinstance(engine, LlamaEngine)]
+        problem = self._problem(name, config)
+        return EngineStatus(
+            name=name,
+            kind=_kind(config),
+            model=str(getattr(config, "model", None) or ""),
+            ready=not problem,
+            loaded=any(engine.is_loaded for engine in embedded)
+            if isinstance(config, Llama)
+            else bool(engines),
+            running=sum(engine.gate.running for engine in embedded),
+            waiting=sum(engine.gate.waiting for engine in embedded),
+            memory_bytes=self._budget.held_by(name),
+            problem=problem,
+        )
+
+    def _problem(self, name: str, config: EngineConfig) -> str:
+        if not isinstance(config, Llama | Onnx):
+            return ""
+        try:
+            if isinstance(config, Llama) and (path := _own_file(config.model)) is not None:
+                _require(name, path)
+            else:
+                self._files(name, config)
+        except (EngineFailed, EngineNotReady) as error:
+            return str(error)
+        return ""
+
+
+class _Resident:
+    """Memory that is held until the pool closes."""
+
+    idle = False
+    last_used = 0.0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def unload(self) -> None:
+        raise RuntimeError(f"{self.name} was taken for idle")
+
+
+def _import(module: str, name: str) -> Callable[..., Engine]:
+    """Engines most deployments never use are loaded when one is first asked for."""
+    loaded: Any = importlib.import_module(module)
+    factory: Callable[..., Engine] = getattr(loaded, name)
+    return factory
+
+
+def _kind(config: EngineConfig) -> str:
+    return str(type(config).__struct_config__.tag)
+
+
+def _own_file(model: str) -> Path | None:
+    """The path, if ``model`` is one and not a known name."""
+    return Path(model).expanduser() if model.endswith(".gguf") or "/" in model else None
+
+
+def _require(name: str, path: Path) -> None:
+    if not path.is_file():
+        raise EngineNotReady(f"the model file of engine {name!r} is missing: {path}")
