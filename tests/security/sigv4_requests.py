@@ -57,7 +57,6 @@ def sign(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
     region: str = "us-east-1",
-    service: str = "bedrock",
     key: AccessKey = KEY,
     expires: int | None = None,
 ) -> Request:
@@ -65,9 +64,9 @@ def sign(
     credentials = Credentials(key.id, key.secret, key.session_token)
     request = AWSRequest(method=method, url=url, data=body, headers=headers or {})
     if expires is None:
-        SigV4Auth(credentials, service, region).add_auth(request)
+        SigV4Auth(credentials, "bedrock", region).add_auth(request)
     else:
-        SigV4QueryAuth(credentials, service, region, expires=expires).add_auth(request)
+        SigV4QueryAuth(credentials, "bedrock", region, expires=expires).add_auth(request)
     prepared = request.prepare()
     parts = urlsplit(prepared.url)
     sent = [(name.lower(), _text(value)) for name, value in prepared.headers.items()]

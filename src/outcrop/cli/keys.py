@@ -162,10 +162,14 @@ def _time(time: datetime | None) -> str | None:
 
 
 def _table(rows: list[dict[str, str | None]]) -> Table:
-    table = Table("Key", "Kind", "User", "Status", "Created", "Expires", "Last used")
-    # The ID is what the other commands take: it must not be cut on a narrow terminal.
-    table.columns[0].no_wrap = True
-    table.columns[0].overflow = "fold"
+    """The ID is what the other commands take, so it is never cut; 80 columns hold it all."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(
+        "Key", no_wrap=True, min_width=max((len(row["id"] or "") for row in rows), default=3)
+    )
+    for title in ("User", "Status", "Expires", "Last used"):
+        table.add_column(title, overflow="fold")
     for row in rows:
-        table.add_row(*(value or "-" for value in row.values()))
+        days = [(row[name] or "-")[:10] for name in ("expires", "last_used")]
+        table.add_row(row["id"], row["user"], row["status"], *days)
     return table
