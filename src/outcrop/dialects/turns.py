@@ -14,7 +14,7 @@ Prompt = tuple[str | None, tuple[Turn, ...]]
 # What a piece of a prompt is: (role, its text); "system" pieces are joined into the system text.
 Piece = tuple[str, str]
 
-_CLAUDE: Final = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+CLAUDE_MARKER: Final = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 _TITAN: Final = re.compile(r"(?:\A\s*|\n[ \t]*)(User|Bot):")
 _INST: Final = re.compile(r"(<s>|</s>|\[INST\]|\[/INST\]|<<SYS>>|<</SYS>>)")
 _HEADER: Final = re.compile(
@@ -35,7 +35,7 @@ _AFTER: Final = {
 
 def parse_claude_prompt(prompt: str) -> Prompt:
     """Human and Assistant turns; text before the first Human turn is the system text."""
-    return _parse_labelled(_CLAUDE, prompt)
+    return _parse_labelled(CLAUDE_MARKER, prompt)
 
 
 def parse_titan_prompt(prompt: str) -> Prompt:
