@@ -39,7 +39,7 @@ class OpenAIEngine:
     def __init__(self, name: str, config: OpenAI, model: str | None = None) -> None:
         self.name = name
         self._model = model or config.model
-        self.served_by = f"{config.url}/{self._model}" if self._model else config.url
+        self.served_by = f"openai/{self._model}" if self._model else "openai"
         self._config = config
         self._client = Client(name, config)
         self._gate = Gate(name, running=config.queue, waiting=0)
