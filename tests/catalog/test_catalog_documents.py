@@ -109,9 +109,9 @@ def test_quotas_are_the_documents(model_id: str, requests: int, tokens: int) -> 
         ("amazon.titan-text-express-v1", "topP", 0, 1, 1),  # IP-12
         ("amazon.titan-text-lite-v1", "maxTokenCount", 0, 8000, 512),  # IP-13
         ("amazon.titan-text-express-v1", "maxTokenCount", 0, 8192, 512),  # 8000
-        ("anthropic.claude-v1", "temperature", 0, 1, 0.5),  # IP-23
-        ("anthropic.claude-v2", "top_p", 0, 1, 1),  # IP-24
-        ("anthropic.claude-v2:0:18k", "top_k", 0, 500, 250),  # IP-25
+        ("anthropic.claude-v1", "temperature", 0, 1, None),  # IP-23; default: dialect
+        ("anthropic.claude-v2", "top_p", 0, 1, None),  # IP-24
+        ("anthropic.claude-v2:0:18k", "top_k", 0, 500, None),  # IP-25
         ("anthropic.claude-instant-v1", "max_tokens_to_sample", 0, 8191, 200),  # IP-26, 4096
         ("ai21.j2-mid-v1", "temperature", 0, 1, 0.5),  # IP-30
         ("ai21.j2-ultra-v1", "topP", 0, 1, 0.5),  # IP-31
