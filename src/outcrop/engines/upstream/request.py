@@ -1,0 +1,109 @@
+"""A generation as the body of Converse; what Converse has no word for is refused here."""
+
+from typing import Any
+
+import msgspec
+
+from outcrop.engines.protocol import Unsupported
+from outcrop.generation import Generation, Part, Sampling, Text, ToolResult, ToolUse
+
+# Converse names no top-k: these providers take it under the name of their own body.
+_TOP_K = {"anthropic": "top_k", "cohere": "k"}
+
+
+def render(generation: Generation, model: str, engine: str) -> dict[str, Any]:
+    _check(generation, engine)
+    body = conversation(generation, engine)
+    body["inferenceConfig"] = _inference(generation)
+    if generation.sampling.top_k:
+        body["additionalModelRequestFields"] = _top_k(generation.sampling.top_k, model, engine)
+    if len(generation.stop_sequences) > 1:
+        # Which of several was met is told only by models that have this field.
+        body["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
+    return body
+
+
+def conversation(generation: Generation, engine: str) -> dict[str, Any]:
+    """Messages, system and tools: what CountTokens reads too."""
+    body: dict[str, Any] = {
+        "messages": [
+            {"role": turn.role, "content": [_block(part) for part in turn.parts]}
+            for turn in generation.turns
+        ]
+    }
+    if generation.system is not None:
+        body["system"] = [{"text": generation.system}]
+    if generation.tools and generation.tool_choice.mode == "none":
+        if any(not isinstance(part, Text) for turn in generation.turns for part in turn.parts):
+            raise Unsupported("tool_choice", "none", engine)
+    elif generation.tools:
+        body["toolConfig"] = _tools(generation)
+    return body
+
+
+def _block(part: Part) -> dict[str, Any]:
+    match part:
+        case Text(text):
+            return {"text": text}
+        case ToolUse(identity, name, arguments):
+            return {"toolUse": {"toolUseId": identity, "name": name, "input": arguments}}
+        case ToolResult(identity, text, is_error):
+            result = {"toolUseId": identity, "content": [{"text": text}]}
+            return {"toolResult": result | ({"status": "error"} if is_error else {})}
+
+
+def _tools(generation: Generation) -> dict[str, Any]:
+    choice = generation.tool_choice
+    tools: list[dict[str, Any]] = []
+    for tool in generation.tools:
+        specification: dict[str, Any] = {"name": tool.name, "inputSchema": {"json": tool.schema}}
+        if tool.description:
+            specification["description"] = tool.description
+        tools.append({"toolSpec": specification})
+    return {
+        "tools": tools,
+        "toolChoice": {choice.mode: {"name": choice.name} if choice.mode == "tool" else {}},
+    }
+
+
+def _inference(generation: Generation) -> dict[str, Any]:
+    sampling = generation.sampling
+    # Converse generates one token at least; of an answer of length 0 it is dropped.
+    fields: dict[str, Any] = {"maxTokens": max(generation.max_tokens, 1)}
+    # Newer models refuse both at once, so a neutral temperature beside top-p is not sent.
+    if sampling.top_p is None or sampling.temperature != 1.0:
+        fields["temperature"] = sampling.temperature
+    if sampling.top_p is not None:
+        fields["topP"] = sampling.top_p
+    if generation.stop_sequences:
+        fields["stopSequences"] = generation.stop_sequences
+    return fields
+
+
+def _top_k(top_k: int, model: str, engine: str) -> dict[str, int]:
+    for provider, name in _TOP_K.items():
+        if f"{provider}." in model:
+            return {name: top_k}
+    raise Unsupported("top_k", top_k, engine)
+
+
+def _check(generation: Generation, engine: str) -> None:
+    sampling, neutral = generation.sampling, Sampling()
+    for name in (
+        "presence_penalty",
+        "frequency_penalty",
+        "normalized_frequency_penalty",
+        "logit_bias",
+        "seed",
+    ):
+        if getattr(sampling, name) != getattr(neutral, name):
+            raise Unsupported(name, getattr(sampling, name), engine)
+    if generation.logprobs != "none":
+        raise Unsupported("logprobs", generation.logprobs, engine)
+    if generation.json_schema is not None:
+        raise Unsupported("json_schema", generation.json_schema, engine)
+    limit = generation.max_input_tokens
+    # No text has more tokens than bytes: what is short needs no cut.
+    longest = len(msgspec.json.encode((generation.system, generation.turns)))
+    if generation.truncate != "none" and limit is not None and longest > limit:
+        raise Unsupported("truncate", generation.truncate, engine)
