@@ -5,7 +5,7 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import msgspec
@@ -54,12 +54,10 @@ OTHER_FORM = {
     "4b843893c5f9719a": "a guardrail blocked the prompt",
     "7bf41ad28bcbe641": "the recorder removed usage",
     "b3e07fc7063bd0be": "written by hand: a completion for messages",
-    "cae4973988fe88a6": "written by hand: completionReason max_tokens",
+    "2fadee5ce7c9e879": "written by hand: completionReason max_tokens",
 }
 # Members that were added later: without them the recorded answer is older than our form.
-ADDED = {"type": "completion", "cache_creation": None, "cacheReadInputTokenCount": 0,
-         "cacheWriteInputTokenCount": 0, "cache_creation_input_tokens": 0,
-         "cache_read_input_tokens": 0}  # fmt: skip
+ADDED = {"type", "cache_creation", "cacheReadInputTokenCount", "cacheWriteInputTokenCount"}
 
 
 def _dialect(model_id: str) -> ModuleType | None:
@@ -147,12 +145,6 @@ def test_an_answer_renders_as_recorded(record: Json, dialect: ModuleType):
     rendering = _rendering(record, recorded.get("model"))
     rendered = dialect.render([_completion(recorded)], rendering)
     assert _comparable(rendered, recorded) == recorded | _own_id(rendered)
-    if (
-        record["body_fidelity"] == "raw"
-        and _comparable(rendered, recorded).keys() == rendered.keys()
-    ):
-        # Members come in the recorded order, too.
-        assert sorted(rendered) == sorted(recorded)
 
 
 @pytest.mark.parametrize(("record", "dialect"), STREAMED, ids=_ids(STREAMED))
@@ -180,24 +172,28 @@ def _own_id(rendered: Json) -> Json:
     return {"id": rendered["id"]}
 
 
-def _comparable(ours: Any, theirs: Any) -> Any:
+def _comparable(ours: Json, theirs: Json) -> Json:
     """Ours without the members that were added to the form after the recording."""
-    if not isinstance(ours, dict) or not isinstance(theirs, dict):
-        return ours
     return {
-        name: _comparable(value, theirs.get(name))
+        name: _comparable(_members(value), _members(theirs.get(name)))
+        if isinstance(value, dict)
+        else value
         for name, value in ours.items()
         if name in theirs or name not in ADDED
     }
+
+
+def _members(value: Any) -> Json:
+    return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def _align_indexes(recorded: list[Json]) -> None:
     """Nova skips an index before a tool use; ours are consecutive."""
     places: dict[int, int] = {}
     for chunk in recorded:
-        for member in chunk.values():
-            if isinstance(member, dict) and "contentBlockIndex" in member:
-                place = member["contentBlockIndex"]
+        for member in map(_members, chunk.values()):
+            if "contentBlockIndex" in member:
+                place: int = member["contentBlockIndex"]
                 member["contentBlockIndex"] = places.setdefault(place, len(places))
 
 
@@ -267,12 +263,12 @@ def _claude_events(chunk: Json, usage: Json) -> Iterator[Event]:
             yield Started(usage["input_tokens"])
         case {"content_block": {"type": "tool_use", "id": name_id, "name": name}}:
             yield ToolUseStarted(name_id, name)
+            yield ToolUseDelta("", count)
         case {"delta": {"text": text}}:
             yield TextDelta(text, count)
         case {"delta": {"partial_json": piece}} if piece:
             yield ToolUseDelta(piece, count)
         case {"type": "message_delta", "delta": delta, "usage": {"output_tokens": total}}:
-            # A tool use without arguments tells no count before the end.
             yield Finished(
                 STOPS[delta["stop_reason"]], usage["input_tokens"], total, delta["stop_sequence"]
             )
