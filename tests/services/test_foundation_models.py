@@ -17,6 +17,7 @@ from outcrop.services.bedrock.foundation_models import (
 from outcrop.services.call import Call
 from outcrop.wire.serialize import serialize
 from outcrop.wire.spec import load_service
+from outcrop.wire.validate import validate
 
 CATALOG = load_catalog(Config())
 OPERATIONS = load_service("bedrock").operations
@@ -135,6 +136,12 @@ async def test_a_model_is_described_by_id_and_by_arn() -> None:
     arn = foundation_model_arn("eu-west-1", "anthropic.claude-v2")
     assert await details("anthropic.claude-v2", "eu-west-1") == expected
     assert await details(arn, "eu-west-1") == expected
+
+
+def test_every_id_and_arn_passes_the_operations_own_pattern() -> None:
+    for model in CATALOG.all():
+        for identifier in (model.id, foundation_model_arn("us-east-1", model.id)):
+            validate(OPERATIONS["GetFoundationModel"], {"modelIdentifier": identifier})
 
 
 async def test_details_and_summaries_tell_the_same() -> None:

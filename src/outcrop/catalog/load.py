@@ -53,7 +53,10 @@ Capability = Literal[
 Customization = Literal["FINE_TUNING", "CONTINUED_PRE_TRAINING", "DISTILLATION"]
 Geography = Literal["us", "us-gov", "eu", "apac", "jp", "au", "global"]
 
-_MODEL_ID: Final = re.compile(r"[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}([.:][a-z0-9-]{1,63}){0,4}")
+# As the service models have it, so that no model is here that its callers cannot name.
+_MODEL_ID: Final = re.compile(
+    r"[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}\.?[a-z0-9-]{1,63}(:[a-z0-9-]{1,63}){0,2}"
+)
 
 
 class _Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
