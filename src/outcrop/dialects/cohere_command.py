@@ -76,7 +76,7 @@ def parse(body: Any, model: Model) -> Generation:
         max_tokens=model.max_output_tokens,
         logprobs=_LOGPROBS[_likelihoods(body)],
         max_input_tokens=model.max_input_tokens,
-        count=body.get("num_generations", schema.default(model, "num_generations", 1)),
+        count=_count(body, model),
     )
     return settings.settled(base, _TABLE, model, _read(body))
 
@@ -122,6 +122,10 @@ def _biases(wanted: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
     return tuple(pairs)
 
 
+def _count(body: Mapping[str, Any], model: Model) -> int:
+    return body.get("num_generations", schema.default(model, "num_generations", 1))
+
+
 def _likelihoods(body: Mapping[str, Any]) -> str:
     return body.get("return_likelihoods", "NONE")
 
@@ -161,7 +165,7 @@ def _token(text: str, logprob: float | None) -> dict[str, Any]:
 
 
 def chunks(rendering: Rendering) -> Chunks:
-    count = rendering.body.get("num_generations", 1)
+    count = _count(rendering.body, rendering.model)
     if rendering.body.get("stream") is True:
         return PieceChunks(rendering, count)
     return WholeChunk(rendering, count)

@@ -5,7 +5,7 @@ Where the catalog gives a member's range or default, the catalog's counts.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from outcrop.catalog.model import Model
 from outcrop.dialects import schema
@@ -31,6 +31,14 @@ class Setting:
 
 
 Table = Mapping[str, Setting]
+
+
+class Extend(Protocol):
+    """A dialect's ``extend``."""
+
+    def __call__(
+        self, generation: Generation, fields: Mapping[str, Any], model: Model
+    ) -> Generation: ...
 
 
 def number(
@@ -112,7 +120,7 @@ def settled(
     return applied(generation, table, {**given, **body})
 
 
-def extended(table: Table) -> Callable[[Generation, Mapping[str, Any], Model], Generation]:
+def extended(table: Table) -> Extend:
     """A family's ``extend``: fields of the table change the generation, others are refused."""
     rules = body_schema(table, {})
 

@@ -18,12 +18,16 @@ _MAX_TOKENS: Final = 8192
 # AWS leaves the pointer out of its messages about the text.
 _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": 50_000, "bare": True}
 
+_HAS_TEXT: Final = {"required": ["inputText"]}
+_HAS_IMAGE: Final = {"required": ["inputImage"]}
+
 
 def _body(model: Model) -> dict[str, Any]:
     if _is_multimodal(model):
         length = {"type": "integer", "enum": list(model.dimensions)}
         config = settings.closed({"outputEmbeddingLength": length})
-        return settings.closed({"inputText": _TEXT, "embeddingConfig": config}, "inputText")
+        members = {"inputText": _TEXT, "inputImage": {"type": "string"}, "embeddingConfig": config}
+        return {**settings.closed(members), "anyOf": [_HAS_TEXT, _HAS_IMAGE]}
     if not _is_sized(model):
         return settings.closed({"inputText": _TEXT}, "inputText")
     return settings.closed(
@@ -54,9 +58,9 @@ def _is_multimodal(model: Model) -> bool:
 
 
 def parse(body: Any, model: Model) -> EmbeddingRequest:
-    if _is_multimodal(model) and isinstance(body, Mapping) and "inputImage" in body:
-        raise ValidationException("Image embeddings are not available in this deployment.")
     schema.check(_SCHEMA(model), body)
+    if "inputImage" in body:
+        raise ValidationException("Image embeddings are not available in this deployment.")
     return EmbeddingRequest(
         texts=(body["inputText"],),
         dimensions=_dimensions(body, model),
