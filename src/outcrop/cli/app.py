@@ -1,13 +1,9 @@
 """The command line: ``outcrop serve`` and what an operator needs beside it."""
 
-import sys
-
 import typer
 
 from outcrop import __version__
-from outcrop.cli import doctor, env, keys, models, serve
-from outcrop.config import ConfigError
-from outcrop.errors import AWSError
+from outcrop.cli import bindings, doctor, env, keys, models, serve
 
 app = typer.Typer(
     name="outcrop",
@@ -19,6 +15,9 @@ app.command("serve")(serve.serve)
 app.command("wait")(serve.wait)
 app.command("env")(env.env)
 app.command("doctor")(doctor.doctor)
+models.app.command("list")(bindings.list_models)
+models.app.command("bind")(bindings.bind)
+models.app.command("unbind")(bindings.unbind)
 app.add_typer(keys.app, name="keys", help="Access keys and Bedrock API keys.")
 app.add_typer(models.app, name="models", help="Models: what serves them, files, bindings.")
 
@@ -30,9 +29,4 @@ def version() -> None:
 
 
 def main() -> None:
-    """Every expected failure is one sentence on stderr and exit code 1."""
-    try:
-        app()
-    except (ConfigError, AWSError) as error:
-        typer.echo(f"outcrop: {error}", err=True)
-        sys.exit(1)
+    app()

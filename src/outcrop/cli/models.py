@@ -63,11 +63,11 @@ def files(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(rows).decode())
         return
-    table = Table("Model", "What it is", "Engine", "License", "Size", "Here")
+    table = Table("Model", "Engine", "License", "Size", "Here")
     for row in rows:
         here = row.path or f"no: outcrop models pull {row.name}"
         size = f"{row.size_bytes / 1e6:.0f} MB"
-        table.add_row(row.name, row.title, row.kind, row.license, size, here)
+        table.add_row(row.name, row.kind, row.license, size, here)
     Console().print(table)
 
 

@@ -3,30 +3,23 @@
 import asyncio
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from outcrop.catalog.catalog import Catalog
+from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
 from outcrop.config import load
 from outcrop.server import status
 from outcrop.server.deployment import Deployment
-from outcrop.server.run import CannotListen
 from outcrop.server.run import serve as run_gateway
-from outcrop.stores.failures import StoreError
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    _run = asyncio.run
+else:
     import uvloop
 
     _run = uvloop.run
-else:
-    _run = asyncio.run
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The TOML file.", envvar="OUTCROP_CONFIG")
-]
-DataDirOption = Annotated[Path | None, typer.Option(help="Where state is kept.")]
 
 _POLL_S = 0.05
 
@@ -43,16 +36,13 @@ def serve(
         "server.port": port,
         "data_dir": str(data_dir) if data_dir else None,
     }
-    settings = load(config, overrides=overrides)
-    try:
+    with plain_errors():
+        settings = load(config, overrides=overrides)
         _run(run_gateway(settings, _announce))
-    except (StoreError, CannotListen) as error:
-        typer.echo(f"outcrop: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 def _announce(url: str, deployment: Deployment) -> None:
-    foundation = deployment.foundation
+    foundation = deployment.state.foundation
     data_dir = deployment.config.data_dir
     typer.echo(f"Outcrop listens on {url} (state in {data_dir}).")
     if foundation.is_new:
@@ -76,7 +66,8 @@ def wait(
     timeout: Annotated[float, typer.Option(help="Seconds until giving up.")] = 30.0,
 ) -> None:
     """Return when the gateway on this data directory answers."""
-    settings = load(config, overrides={"data_dir": str(data_dir) if data_dir else None})
+    with plain_errors():
+        settings = read_config(data_dir, config)
     deadline = time.monotonic() + timeout
     while status.find(settings.data_dir) is None:
         if time.monotonic() > deadline:

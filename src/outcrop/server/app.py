@@ -31,6 +31,7 @@ HEALTH = "/_outcrop/health"
 class App:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
+        self._default_region = deployment.config.server.region
 
     async def handle(self, request: Request) -> Response:
         """Match, authenticate, parse and validate, call the handler, serialize or frame."""
@@ -48,16 +49,18 @@ class App:
                 request,
                 signing_name=operation.service.signing_name,
                 accepts_bearer=operation.accepts_bearer,
-                lookup=self._deployment.identities,
+                lookup=self._deployment.state.directory,
                 now=now,
             )
-            self._deployment.identities.touch(caller.key_id, now)
+            self._deployment.state.directory.touch(caller.key_id, now)
             params = parse_request(operation, request, match.labels)
             validate(operation, params)
             call = Call(
                 operation=operation,
                 caller=caller,
-                region=_region(request.host) or caller.region or self._deployment.region,
+                region=_region(request.host)
+                or caller.region
+                or self._deployment.config.server.region,
                 request_id=request_id,
                 request=request,
                 catalog=self._deployment.catalog,
@@ -69,8 +72,8 @@ class App:
             return _response(operation, handled, request_id)
         except AWSError as error:
             return serialize_error(error, operation, self._service(request), request_id)
-        # The last resort: a bug of ours is logged with its trace, and the client gets a modelled error.
-        except Exception:  # noqa: BLE001
+        except Exception:
+            # The last resort: a bug of ours is logged whole, and the client gets a modelled error.
             log.exception("request %s failed", request_id)
             internal = InternalServerException(_INTERNAL)
             return serialize_error(internal, operation, self._service(request), request_id)

@@ -46,7 +46,8 @@ class Bridge:
         if scope["type"] != "http":
             return
         if self._draining:
-            await _send_whole(send, _refusal(503, "ServiceUnavailableException", "The server is shutting down."))
+            stopping = "The server is shutting down."
+            await _send_whole(send, _refusal(503, "ServiceUnavailableException", stopping))
             return
         self._running += 1
         self._idle.clear()

@@ -17,6 +17,7 @@ from outcrop.server import status
 from outcrop.server.app import App
 from outcrop.server.asgi import Bridge
 from outcrop.server.deployment import Deployment, open_deployment
+from outcrop.stores.failures import StoreError
 
 GRACE_S = 30.0
 """How long running requests may take to end after SIGTERM."""
@@ -24,7 +25,7 @@ GRACE_S = 30.0
 _READY_POLL_S = 0.01
 
 
-class CannotListen(Exception):
+class CannotListen(StoreError):
     pass
 
 

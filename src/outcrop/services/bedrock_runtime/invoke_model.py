@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import msgspec
-
 from outcrop.catalog.model import Model
 from outcrop.dialects import embedding_dialect, text_dialect
 from outcrop.dialects.protocol import Chunks, Rendering, TextDialect
@@ -20,6 +18,7 @@ from outcrop.services.bedrock_runtime.native import (
 )
 from outcrop.services.call import Answer, Call, StreamAnswer
 from outcrop.services.operation import operation
+from outcrop.wire import json
 
 _METRICS = "amazon-bedrock-invocationMetrics"
 
@@ -54,7 +53,7 @@ async def _embed(call: Call, model: Model, body: Mapping[str, Any]) -> Answer:
 
 
 def _json_answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
-    result = {"body": msgspec.json.encode(body), "contentType": "application/json"}
+    result = {"body": json.encode(body), "contentType": "application/json"}
     return Answer(result, headers)
 
 
@@ -81,7 +80,7 @@ async def _chunks(
             if run.is_finished:
                 _add_metrics(ready, run, getattr(dialect, "METRICS_APART", False))
             for chunk in ready:
-                yield {"chunk": {"bytes": msgspec.json.encode(chunk)}}
+                yield {"chunk": {"bytes": json.encode(chunk)}}
 
 
 def _add_metrics(chunks: list[dict[str, Any]], run: Run, apart: bool) -> None:

@@ -1,14 +1,13 @@
 """InvokeModel's body on its way in and out: media types, limits, features that are not there."""
 
 from collections.abc import Mapping
-from typing import Any
-
-import msgspec
+from typing import Any, cast
 
 from outcrop.catalog.model import Model
 from outcrop.errors import ValidationException
 from outcrop.services.bedrock_runtime.inference import Run
 from outcrop.services.call import Call
+from outcrop.wire import json
 
 _JSON = "application/json"
 _MALFORMED = "Malformed input request, please reformat your input and try again."
@@ -24,12 +23,12 @@ def read_body(params: Mapping[str, Any]) -> dict[str, Any]:
     _check_media_type(params.get("accept"), "Accept")
     _check_features(params)
     try:
-        body = msgspec.json.decode(params.get("body", b""))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        body = json.decode(params.get("body", b""))
+    except json.MalformedJson as error:
         raise ValidationException(_MALFORMED) from error
     if not isinstance(body, dict):
         raise ValidationException(_MALFORMED)
-    return body
+    return cast(dict[str, Any], body)
 
 
 def _check_media_type(value: str | None, kind: str) -> None:

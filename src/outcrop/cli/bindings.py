@@ -1,0 +1,119 @@
+"""``outcrop models list | bind | unbind``: which engine serves which model, here and now.
+
+A running server takes a change within a second.
+"""
+
+import asyncio
+import os
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from outcrop.catalog.catalog import Catalog
+from outcrop.catalog.load import load_catalog
+from outcrop.cli.options import (
+    ConfigOption,
+    DataDirOption,
+    JsonOption,
+    plain_errors,
+    read_config,
+)
+from outcrop.config import Binding, Config
+from outcrop.engines.pool import EnginePool, EngineStatus
+from outcrop.server.state import open_state
+
+PatternArgument = Annotated[str, typer.Argument(help="Model IDs, shell style: 'anthropic.*'")]
+
+
+def list_models(
+    provider: Annotated[str | None, typer.Option(help="Only this provider's.")] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List every model ID, what it is and what serves it here."""
+    with plain_errors():
+        settings = read_config(data_dir, config)
+        catalog = asyncio.run(_catalog(settings))
+    engines = {status.name: status for status in _pool(settings).status()}
+    rows = [
+        {
+            "modelId": model.id,
+            "provider": model.provider,
+            "output": ",".join(model.output_modalities),
+            "engine": model.engine,
+            "servedBy": _served_by(engines.get(model.engine or ""), model.engine_model),
+        }
+        for model in catalog.all()
+        if provider is None or model.provider.lower() == provider.lower()
+    ]
+    if as_json:
+        typer.echo(msgspec.json.encode(rows).decode())
+        return
+    table = Table("Model ID", "Provider", "Output", "Engine", "Served by")
+    for row in rows:
+        table.add_row(*(value or "" for value in row.values()))
+    Console().print(table)
+
+
+def bind(
+    pattern: PatternArgument,
+    engine: Annotated[str, typer.Argument(help="An engine of the configuration.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model's name at that engine, if it has several.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Let ENGINE serve the models whose ID matches PATTERN."""
+    with plain_errors():
+        settings = read_config(data_dir, config)
+        binding = Binding(pattern=pattern, engine=engine, model=model)
+        catalog = asyncio.run(_bind(settings, binding))
+    served = [each.id for each in catalog.all() if each.engine == engine]
+    typer.echo(f"{engine} now serves {len(served)} model IDs.")
+
+
+def unbind(
+    pattern: PatternArgument, data_dir: DataDirOption = None, config: ConfigOption = None
+) -> None:
+    """Take the binding of PATTERN back."""
+    with plain_errors():
+        asyncio.run(_unbind(read_config(data_dir, config), pattern))
+    typer.echo(f"{pattern} is served as before.")
+
+
+def _pool(config: Config) -> EnginePool:
+    return EnginePool(
+        config.engine_configs(), cache_dir=config.cache_dir, memory_mib=config.engine_memory_mib
+    )
+
+
+def _served_by(status: EngineStatus | None, model: str | None) -> str:
+    if status is None:
+        return "nothing here: bind an engine"
+    served_by = f"{status.kind}: {model or status.model}"
+    return served_by if status.ready else f"{served_by} ({status.problem})"
+
+
+async def _catalog(config: Config) -> Catalog:
+    async with open_state(config.data_dir, os.environ) as state:
+        return load_catalog(config).with_bindings(await state.bindings.list_bindings())
+
+
+async def _bind(config: Config, binding: Binding) -> Catalog:
+    """Checked as a whole before anything is written."""
+    async with open_state(config.data_dir, os.environ) as state:
+        stored = await state.bindings.list_bindings()
+        kept = [each for each in stored if each.pattern != binding.pattern]
+        catalog = load_catalog(config).with_bindings([*kept, binding])
+        await state.bindings.put(binding)
+        return catalog
+
+
+async def _unbind(config: Config, pattern: str) -> None:
+    async with open_state(config.data_dir, os.environ) as state:
+        await state.bindings.delete(pattern)

@@ -1,0 +1,114 @@
+"""``outcrop doctor``: what is missing on this machine, and the command that mends it."""
+
+import asyncio
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import typer
+
+from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
+from outcrop.config import Config
+from outcrop.engines.pool import EnginePool
+from outcrop.server import status
+from outcrop.server.state import open_state
+from outcrop.stores.failures import StoreError
+
+MIN_FREE_BYTES = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``mend`` is empty when all is well."""
+
+    what: str
+    mend: str = ""
+
+
+def doctor(data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+    """Look for what is missing on this machine and say how to mend it."""
+    with plain_errors():
+        settings = read_config(data_dir, config)
+    findings = [finding for check in CHECKS for finding in check(settings)]
+    for finding in findings:
+        typer.echo(f"{'!!' if finding.mend else 'ok'}  {finding.what}")
+        if finding.mend:
+            typer.echo(f"      {finding.mend}")
+    if any(finding.mend for finding in findings):
+        raise typer.Exit(1)
+
+
+def _python(_config: Config) -> Iterator[Finding]:
+    yield Finding(f"Python {sys.version.split()[0]}")
+
+
+def _packages(_config: Config) -> Iterator[Finding]:
+    """The two native packages: a wheel for another processor fails only when it is imported."""
+    for name, purpose in (("xllamacpp", "text models"), ("onnxruntime", "embeddings")):
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            mend = f"{sys.executable} -m pip install --force-reinstall {name}"
+            yield Finding(f"{name} for {purpose} cannot be imported: {error}", mend)
+        else:
+            yield Finding(f"{name} for {purpose} works")
+
+
+def _state(config: Config) -> Iterator[Finding]:
+    try:
+        account = asyncio.run(_account(config))
+    except StoreError as error:
+        yield Finding(f"state in {config.data_dir}", str(error))
+    else:
+        yield Finding(f"state in {config.data_dir}: account {account}")
+
+
+async def _account(config: Config) -> str:
+    async with open_state(config.data_dir, os.environ) as state:
+        return state.foundation.account
+
+
+def _port(config: Config) -> Iterator[Finding]:
+    running = status.find(config.data_dir)
+    host, port = config.server.host, config.server.port
+    if running is not None:
+        yield Finding(f"a server runs here: {running.url} (process {running.pid})")
+        return
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            mend = "Stop what uses it, or: outcrop serve --port 0"
+            yield Finding(f"{host}:{port} cannot be listened on: {error.strerror}", mend)
+        else:
+            yield Finding(f"{host}:{port} is free")
+
+
+def _engines(config: Config) -> Iterator[Finding]:
+    pool = EnginePool(
+        config.engine_configs(), cache_dir=config.cache_dir, memory_mib=config.engine_memory_mib
+    )
+    for engine in pool.status():
+        yield Finding(f"engine {engine.name}: {engine.kind}, {engine.model}", engine.problem)
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    folder = next(path for path in (config.cache_dir, *config.cache_dir.parents) if path.exists())
+    free_bytes = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    gib = free_bytes / 2**30
+    mend = "" if free_bytes >= MIN_FREE_BYTES else "Free some space, or set OUTCROP_CACHE."
+    yield Finding(f"{gib:.1f} GiB free for model files in {folder}", mend)
+
+
+CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+    _python,
+    _packages,
+    _disk,
+    _state,
+    _port,
+    _engines,
+)
