@@ -1,5 +1,5 @@
 """Sentence embeddings on ONNX Runtime, in a worker process."""
 
-from outcrop.engines.onnx.engine import OnnxEngine, OnnxFiles
+from outcrop.engines.onnx.engine import OnnxEngine
 
-__all__ = ["OnnxEngine", "OnnxFiles"]
+__all__ = ["OnnxEngine"]

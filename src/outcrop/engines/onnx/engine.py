@@ -7,14 +7,13 @@ import asyncio
 import itertools
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from outcrop.config import Onnx
 from outcrop.engines.gate import Gate
+from outcrop.engines.modelfiles import ModelFiles
 from outcrop.engines.onnx.messages import (
     LENGTH,
     LIMIT_BYTES,
@@ -41,18 +40,10 @@ from outcrop.generation import EmbeddingRequest, Embeddings, Event, Generation
 Answer = Done | TooLong | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class OnnxFiles:
-    """``model`` is model.onnx, ``tokenizer`` the tokenizer.json that belongs to it."""
-
-    model: Path
-    tokenizer: Path
-
-
 class OnnxEngine:
     """``batches`` counts the runs of the model in the worker that lives now."""
 
-    def __init__(self, name: str, config: Onnx, files: OnnxFiles) -> None:
+    def __init__(self, name: str, config: Onnx, files: ModelFiles) -> None:
         self.name = name
         self.served_by = f"onnxruntime/{config.model}"
         self.batches = 0
@@ -127,11 +118,11 @@ class OnnxEngine:
             return self._worker
 
 
-async def start_worker(config: Onnx, files: OnnxFiles) -> "Worker":
+async def start_worker(config: Onnx, files: ModelFiles) -> "Worker":
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "outcrop.engines.onnx.worker"),
-        *(str(files.model), str(files.tokenizer), str(config.threads)),
+        *(str(files.paths["model"]), str(files.paths["tokenizer"]), str(config.threads)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
