@@ -88,7 +88,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("model_id", MODELS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(body=JSON)
 def test_any_json_is_read_or_refused(model_id: str, body: Any) -> None:
     with contextlib.suppress(ValidationException):
@@ -106,7 +106,7 @@ TEXT_MODELS = [each for each in MODELS if "EMBEDDING" not in models()[each].outp
 
 
 @pytest.mark.parametrize("model_id", MODELS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(name=st.sampled_from(WORDS), value=JSON)
 def test_a_right_body_with_any_member_is_read_or_refused(
     model_id: str, name: str, value: Any
@@ -120,7 +120,7 @@ def test_a_right_body_with_any_member_is_read_or_refused(
 
 
 @pytest.mark.parametrize("model_id", TEXT_MODELS)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(fields=st.dictionaries(st.sampled_from(WORDS), JSON, max_size=3))
 def test_any_converse_fields_are_read_or_refused(model_id: str, fields: dict[str, Any]) -> None:
     base = Generation((Turn("user", (Text("hi"),)),), 7)
