@@ -56,6 +56,7 @@ def sample() -> Sampler:
 
 _MAX_DEPTH = 6
 _MOMENT = datetime(2026, 7, 13, 14, 0, 42, 680622, tzinfo=UTC)
+_DOCUMENT: dict[str, Any] = {"any": [1, 2.5, None, True, "text", {"deep": {}}]}
 _TEXTS = ("plain", "two words", "a/b:c?d=e&f+g%h", "日本語 😀", 'quote " and \\ \n')
 _SCALARS: dict[str, Callable[[int], Any]] = {
     "integer": lambda seed: seed + 1,
@@ -70,7 +71,7 @@ _SCALARS: dict[str, Callable[[int], Any]] = {
 
 def _sample(shape: Shape, seed: int, depth: int = 0) -> Any:
     if shape.is_document:
-        return {"any": [1, 2.5, None, True, "text", {"deep": {}}]}
+        return _DOCUMENT
     if shape.type == "string":
         return shape.enum[seed % len(shape.enum)] if shape.enum else _TEXTS[seed % len(_TEXTS)]
     if shape.type == "list":
@@ -85,8 +86,10 @@ def _sample(shape: Shape, seed: int, depth: int = 0) -> Any:
 
 def _sample_structure(shape: Shape, seed: int, depth: int) -> dict[str, Any]:
     members = [m for m in shape.members.values() if not m.shape.is_event_stream]
+    if depth >= _MAX_DEPTH:
+        leaves = [member for member in members if member.shape.type in (*_SCALARS, "string")]
+        # A union must hold something, however deep.
+        members = leaves or (members if shape.is_union else [])
     if shape.is_union and members:
         members = [members[(seed + depth) % len(members)]]
-    if depth >= _MAX_DEPTH:
-        return {}
     return {member.name: _sample(member.shape, seed, depth + 1) for member in members}

@@ -1,7 +1,7 @@
 """Requests as botocore writes them must reach their operation and come back as what was asked."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -25,7 +25,7 @@ def written_by_botocore(model: OperationModel, params: dict[str, Any]) -> Reques
     raw: Any = serializer.serialize_to_request(params, model)
     prepare_request_dict(raw, endpoint_url=f"http://{HERE}")
     prepared: Any = create_request_object(raw).prepare()
-    url = urlsplit(prepared.url)
+    url = urlsplit(str(prepared.url))
     body = prepared.body or b""
     return Request(
         method=prepared.method,
@@ -49,7 +49,7 @@ def each(
     services: list[Service], models: dict[str, ServiceModel]
 ) -> Iterator[tuple[Operation, OperationModel]]:
     for service in services:
-        for name in cast(list[str], models[service.name].operation_names):
+        for name in models[service.name].operation_names:
             yield service.operations[name], models[service.name].operation_model(name)
 
 
@@ -158,7 +158,7 @@ def test_a_label_may_come_encoded_or_raw(
 ) -> None:
     match = router.match(method, template.format(quote(value, safe=safe)), "", HERE)
     assert match.operation.name == name
-    assert list(match.labels.values())[0] == value
+    assert next(iter(match.labels.values())) == value
 
 
 def test_percent_escapes_are_decoded_once(router: Router) -> None:

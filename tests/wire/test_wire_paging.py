@@ -1,0 +1,82 @@
+"""Pages: every item once, tokens that only their own request takes back."""
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from outcrop.errors import ValidationException
+from outcrop.wire.paging import NotPaginated, page
+from outcrop.wire.spec import load_service
+from outcrop.wire.validate import validate
+
+MODELS = load_service("bedrock").operations["ListCustomModels"]
+ITEMS = [{"modelName": str(number)} for number in range(25)]
+
+
+@given(st.integers(1, 30))
+def test_following_the_tokens_gives_every_item_once(limit: int) -> None:
+    params: dict[str, Any] = {"maxResults": limit}
+    seen: list[Any] = []
+    while True:
+        result = page(MODELS, params, ITEMS)
+        assert 0 < len(result["modelSummaries"]) <= limit
+        seen += result["modelSummaries"]
+        if "nextToken" not in result:
+            break
+        params = {**params, "nextToken": result["nextToken"]}
+        validate(MODELS, params)
+    assert seen == ITEMS
+
+
+def test_a_list_that_fits_has_no_token() -> None:
+    assert page(MODELS, {}, ITEMS) == {"modelSummaries": ITEMS}
+    assert page(MODELS, {}, []) == {"modelSummaries": []}
+
+
+def test_a_default_limit_counts_when_none_is_asked_for() -> None:
+    assert len(page(MODELS, {}, ITEMS, default_limit=10)["modelSummaries"]) == 10
+
+
+def test_the_limit_may_change_between_pages() -> None:
+    token = page(MODELS, {"maxResults": 2}, ITEMS)["nextToken"]
+    rest = page(MODELS, {"maxResults": 100, "nextToken": token}, ITEMS)
+    assert rest == {"modelSummaries": ITEMS[2:]}
+
+
+def test_a_list_that_shrank_ends() -> None:
+    token = page(MODELS, {"maxResults": 20}, ITEMS)["nextToken"]
+    assert page(MODELS, {"nextToken": token}, ITEMS[:5]) == {"modelSummaries": []}
+
+
+TOKEN = page(MODELS, {"maxResults": 2}, ITEMS)["nextToken"]
+FOREIGN = page(load_service("bedrock").operations["ListGuardrails"], {"maxResults": 2}, ITEMS)
+FILTERED = page(MODELS, {"maxResults": 2, "nameContains": "a"}, ITEMS)
+MOVED = bytearray(base64.urlsafe_b64decode(TOKEN))
+MOVED[4] += 1
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        "é",
+        "=",
+        TOKEN[:-1],
+        TOKEN + "AAAA",
+        TOKEN.swapcase(),
+        FOREIGN["nextToken"],
+        FILTERED["nextToken"],
+        base64.urlsafe_b64encode(MOVED).decode(),
+    ],
+)
+def test_tampered_and_foreign_tokens_are_refused(token: str) -> None:
+    with pytest.raises(ValidationException, match="The nextToken value is not valid"):
+        page(MODELS, {"nextToken": token}, ITEMS)
+
+
+def test_an_operation_without_pages_is_refused() -> None:
+    with pytest.raises(NotPaginated):
+        page(load_service("bedrock").operations["ListFoundationModels"], {}, ITEMS)
