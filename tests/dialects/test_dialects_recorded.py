@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 from botocore.eventstream import EventStreamBuffer
+from family_recordings import models
 
 from outcrop.catalog.model import Model
 from outcrop.dialects import anthropic, nova, titan_text
@@ -104,19 +105,14 @@ def _ids(pairs: list[tuple[Json, ModuleType]]) -> list[str]:
     return [f"{record['id']}-{record['model']}" for record, _ in pairs]
 
 
-def _model(record: Json, provider_model: str | None = None) -> Model:
-    supports = {"messages", "tools", "system"}
-    if "claude-v2" in record["model"] or "instant" in record["model"]:
-        supports.add("completions")
-    return Model(
-        record["model"], "M", "P", "d", ("TEXT",), ("TEXT",),
-        supports=frozenset(supports), max_output_tokens=8192, provider_model=provider_model,
-    )  # fmt: skip
+def _model(record: Json) -> Model:
+    model_id = record["model"]
+    known = models()
+    return known[model_id] if model_id in known else known[model_id.partition(".")[2]]
 
 
-def _rendering(record: Json, provider_model: str | None) -> Rendering:
-    model = _model(record, provider_model)
-    return Rendering(_json(record["request_body"]), model, record["id"], lambda: 1)
+def _rendering(record: Json) -> Rendering:
+    return Rendering(_json(record["request_body"]), _model(record), record["id"], lambda: 1)
 
 
 def test_the_recordings_are_read():
@@ -142,7 +138,7 @@ def test_a_feature_not_served_is_refused_by_name(recording_id: str):
 @pytest.mark.parametrize(("record", "dialect"), WHOLE, ids=_ids(WHOLE))
 def test_an_answer_renders_as_recorded(record: Json, dialect: ModuleType):
     recorded = _json(record["response_body"])
-    rendering = _rendering(record, recorded.get("model"))
+    rendering = _rendering(record)
     rendered = dialect.render([_completion(recorded)], rendering)
     assert _comparable(rendered, recorded) == recorded | _own_id(rendered)
 
@@ -151,7 +147,7 @@ def test_an_answer_renders_as_recorded(record: Json, dialect: ModuleType):
 def test_a_stream_renders_as_recorded(record: Json, dialect: ModuleType):
     recorded = _chunks(record)
     message: Json = recorded[0].get("message", {})
-    stream = dialect.chunks(_rendering(record, message.get("model")))
+    stream = dialect.chunks(_rendering(record))
     rendered = [chunk for event in _events(recorded) for chunk in stream.feed(event)]
     recorded[-1].pop(METRICS)
     if message:

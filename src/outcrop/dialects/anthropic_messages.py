@@ -31,10 +31,8 @@ _REQUIRED: Final = ("anthropic_version", "max_tokens", "messages")
 # Accepted because they only permit or label: a beta unlocks members that are checked by
 # themselves, and metadata names the end user.
 _INERT: Final = frozenset({"anthropic_version", "anthropic_beta", "metadata"})
-_NULLABLE: Final = frozenset(
-    {"system", "temperature", "top_p", "top_k", "stop_sequences", "tools", "tool_choice"}
-)
-_MEMBERS: Final = _INERT | _NULLABLE | {"max_tokens", "messages", "thinking"}
+_TOOLS: Final = frozenset({"tools", "tool_choice"})
+_MEMBERS: Final = _INERT | _TOOLS | _TABLE.keys() | {"max_tokens", "messages", "system", "thinking"}
 _MOST_STOP_SEQUENCES: Final = 8_191
 _VERSION: Final = re.compile(r"claude-(?:instant-|[a-z]+-)?(\d+)(?:[-.](\d{1,2})(?!\d))?")
 
@@ -90,7 +88,7 @@ def _members(body: Any, model: Model) -> Mapping[str, Any]:
         refuse(missing[0], "Field required")
     if missing:
         _malformed([f"required key [{name}] not found" for name in missing])
-    close_root(members, _MEMBERS, model)
+    close_root(members, _MEMBERS if "tools" in model.supports else _MEMBERS - _TOOLS, model)
     _check_inert(members)
     return members
 
