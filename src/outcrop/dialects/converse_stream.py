@@ -1,0 +1,102 @@
+"""ConverseStream's events, in the recorded order:
+
+    messageStart ([contentBlockStart] contentBlockDelta* contentBlockStop)* messageStop metadata
+
+Only a tool's block has a contentBlockStart.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from outcrop.dialects.converse import (
+    STOP_REASONS,
+    render_echo,
+    render_response_fields,
+    render_usage,
+    wants_native,
+)
+from outcrop.generation import (
+    Completion,
+    Event,
+    Finished,
+    Fold,
+    Started,
+    TextDelta,
+    ToolUseDelta,
+    ToolUseStarted,
+)
+
+
+class Events:
+    """The state of one stream. ``native`` renders an answer in the family's own form; it is called
+    only where ``wants_native(params)``."""
+
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        elapsed_ms: Callable[[], int],
+        native: Callable[[Completion], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._params = params
+        self._elapsed_ms = elapsed_ms
+        self._native = native if wants_native(params) else None
+        self._fold = Fold()
+        self._index = -1
+        self._open: str | None = None
+
+    def feed(self, event: Event) -> list[dict[str, Any]]:
+        if self._native is not None:
+            self._fold.feed(event)
+        match event:
+            case Started():
+                return [{"messageStart": {"role": "assistant"}}]
+            case TextDelta():
+                return self._text(event.text)
+            case ToolUseStarted():
+                tool = {"name": event.name, "toolUseId": event.id}
+                start = {"contentBlockIndex": self._index + 1, "start": {"toolUse": tool}}
+                return [*self._switch("tool", anew=True), {"contentBlockStart": start}]
+            case ToolUseDelta():
+                return [self._delta({"toolUse": {"input": event.json}})]
+            case Finished():
+                return self._finish(event)
+
+    def _text(self, text: str) -> list[dict[str, Any]]:
+        if not text:
+            return []
+        return [*self._switch("text"), self._delta({"text": text})]
+
+    def _switch(self, kind: str, *, anew: bool = False) -> list[dict[str, Any]]:
+        """Opens a block of ``kind``, closing the one before."""
+        if self._open == kind and not anew:
+            return []
+        closing = self._close()
+        self._index += 1
+        self._open = kind
+        return closing
+
+    def _close(self) -> list[dict[str, Any]]:
+        if self._open is None:
+            return []
+        self._open = None
+        return [{"contentBlockStop": {"contentBlockIndex": self._index}}]
+
+    def _delta(self, delta: dict[str, Any]) -> dict[str, Any]:
+        return {"contentBlockDelta": {"contentBlockIndex": self._index, "delta": delta}}
+
+    def _finish(self, event: Finished) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = []
+        if self._index < 0:
+            # An answer without a token is one empty text, as in a whole answer.
+            events += [*self._switch("text"), self._delta({"text": ""})]
+        events += self._close()
+        stop: dict[str, Any] = {"stopReason": STOP_REASONS[event.stop]}
+        if self._native is not None:
+            paths = self._params["additionalModelResponseFieldPaths"]
+            stop |= render_response_fields(paths, self._native(self._fold.completion()))
+        metadata = {
+            "metrics": {"latencyMs": self._elapsed_ms()},
+            "usage": render_usage(event.input_tokens, event.output_tokens),
+            **render_echo(self._params),
+        }
+        return [*events, {"messageStop": stop}, {"metadata": metadata}]
