@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 Location = Literal["body", "header", "headers", "uri", "querystring", "statusCode"]
 Raw = Mapping[str, Any]
+NESTED = frozenset(("structure", "list", "map"))
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -40,6 +41,16 @@ class Shape:
     def item(self) -> "Member":
         """The member of a list."""
         return self.members["member"]
+
+    @property
+    def is_shown(self) -> bool:
+        """A refusal may show a value of this shape: no secrets in it, and nothing nested."""
+        parts = self.members.values() if self.type in ("list", "map") else ()
+        return (
+            self.type != "structure"
+            and not self.sensitive
+            and all(part.shape.type not in NESTED and part.shape.is_shown for part in parts)
+        )
 
     @property
     def is_constrained(self) -> bool:

@@ -9,19 +9,18 @@ sensitive members and for lists of structures) and of other services of the same
 STS, EventBridge: lists of scalars and maps report as a whole, with all constraints of the member).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from outcrop.errors import ValidationException
 from outcrop.wire import patterns
-from outcrop.wire.shapes import Shape
+from outcrop.wire.shapes import NESTED, Shape
 from outcrop.wire.spec import Operation
 
 MAX_ERRORS = 100
 _MAX_ECHO_CHARS = 4096
 _NOT_NULL = "Member must not be null"
 _LENGTHS = frozenset(("string", "blob", "list", "map"))
-_NESTED = frozenset(("structure", "list", "map"))
 
 
 def validate(operation: Operation, params: Mapping[str, Any]) -> None:
@@ -72,7 +71,7 @@ def _check(shape: Shape, value: Any, path: str, hidden: bool, report: _Report) -
 
 def _own(shape: Shape, value: Any, path: str, hidden: bool, report: _Report) -> None:
     for constraint in _broken(shape, value):
-        report.add(path, constraint, value, hidden)
+        report.add(path, constraint, value, hidden or not shape.is_shown)
 
 
 def _structure(
@@ -112,47 +111,44 @@ def _plain_path(path: str) -> str:
 
 def _list(shape: Shape, value: Sequence[Any], path: str, hidden: bool, report: _Report) -> None:
     item = shape.item.shape
-    if item.type not in _NESTED:
-        _together(item, value, path, "Member must satisfy constraint", value, hidden, report)
+    if item.type not in NESTED:
+        if _any_broken(item, value):
+            wording = f"Member must satisfy constraint: {_all_constraints(item)}"
+            report.add(path, wording, value, hidden or not shape.is_shown)
         return
     for number, one in enumerate(value, start=1):
-        where = f"{path}.{number}.member"
-        if one is None:
-            report.add(where, _NOT_NULL, None, hidden)
-        else:
-            _check(item, one, where, hidden, report)
+        _part(item, one, f"{path}.{number}.member", hidden, report)
         if report.is_full:
             return
 
 
 def _map(shape: Shape, value: Mapping[str, Any], path: str, hidden: bool, report: _Report) -> None:
     key, item = shape.members["key"].shape, shape.members["value"].shape
-    _together(key, value, path, "Map keys must satisfy constraint", value, hidden, report)
-    if item.type not in _NESTED:
-        values = value.values()
-        wording = "Map value must satisfy constraint"
-        _together(item, values, path, wording, value, hidden, report)
+    is_hidden = hidden or not shape.is_shown
+    if _any_broken(key, value):
+        wording = f"Map keys must satisfy constraint: {_all_constraints(key)}"
+        report.add(path, wording, value, is_hidden)
+    if item.type not in NESTED:
+        if _any_broken(item, value.values()):
+            wording = f"Map value must satisfy constraint: {_all_constraints(item)}"
+            report.add(path, wording, value, is_hidden)
         return
     for name, one in value.items():
-        where = f"{path}.{name[:_MAX_ECHO_CHARS]}.member"
-        if one is None:
-            report.add(where, _NOT_NULL, None, hidden)
-        else:
-            _check(item, one, where, hidden, report)
+        _part(item, one, f"{path}.{name[:_MAX_ECHO_CHARS]}.member", hidden, report)
         if report.is_full:
             return
 
 
-def _together(
-    item: Shape, parts: Any, path: str, wording: str, whole: Any, hidden: bool, report: _Report
-) -> None:
-    """Scalars of a list or map: one error for all of them, which names every constraint."""
-    if item.is_document:
-        return
-    is_broken = next((True for one in parts if one is None or _broken(item, one)), False)
-    if is_broken:
-        constraints = ", ".join([*_all_constraints(item), _NOT_NULL])
-        report.add(path, f"{wording}: [{constraints}]", whole, hidden or item.sensitive)
+def _part(item: Shape, value: Any, path: str, hidden: bool, report: _Report) -> None:
+    if value is None and not item.is_document:
+        report.add(path, _NOT_NULL, None, hidden)
+    elif value is not None:
+        _check(item, value, path, hidden, report)
+
+
+def _any_broken(item: Shape, parts: Iterable[Any]) -> bool:
+    """Scalars of a list or map are refused together, in one error that names every constraint."""
+    return any(one is None or bool(_broken(item, one)) for one in parts)
 
 
 _NESTED_CHECKS: dict[str, Callable[[Shape, Any, str, bool, _Report], None]] = {
@@ -179,14 +175,15 @@ def _broken(shape: Shape, value: Any) -> list[str]:
     return broken
 
 
-def _all_constraints(shape: Shape) -> list[str]:
+def _all_constraints(shape: Shape) -> str:
     wordings = (
         _at_most(shape) if shape.maximum is not None else None,
         _at_least(shape) if shape.minimum is not None else None,
         _pattern(shape) if shape.pattern is not None else None,
         _enum(shape) if shape.enum else None,
+        _NOT_NULL,
     )
-    return [wording for wording in wordings if wording]
+    return f"[{', '.join(wording for wording in wordings if wording)}]"
 
 
 def _at_most(shape: Shape) -> str:
@@ -228,12 +225,13 @@ def _text(value: Any) -> str | None:
         case str() | int() | float():
             return str(value)
         case list():
-            texts = [_text(one) for one in cast(list[Any], value)[:_MAX_ECHO_CHARS]]
-            return None if not texts or None in texts else f"[{', '.join(map(str, texts))}]"
+            parts = [str(_text(one)) for one in cast(list[Any], value)[:_MAX_ECHO_CHARS]]
+            # The recorded refusal of an empty list shows nothing.
+            return f"[{', '.join(parts)}]" if parts else None
         case dict():
             entries = cast(dict[str, Any], value).items()
-            pairs = [(key, _text(one)) for key, one in entries]
-            has_scalars = bool(pairs) and all(one is not None for _, one in pairs)
-            return f"{{{', '.join(f'{k}={v}' for k, v in pairs)}}}" if has_scalars else None
+            return f"{{{', '.join(f'{key}={_text(one)}' for key, one in entries)}}}"
+        case None:
+            return "null"
         case _:
             return None
