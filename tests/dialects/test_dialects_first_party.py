@@ -318,17 +318,20 @@ FIXED: dict[str, st.SearchStrategy[Any]] = {
     "max_tokens": st.just(5),
     "messages": TURNS,
 }
-OPTIONAL = {word: VALUES for word in WORDS if word not in FIXED}
-BODIES = (
-    VALUES
-    | st.fixed_dictionaries(FIXED, optional=OPTIONAL)
-    | st.fixed_dictionaries({"messages": TURNS, "prompt": st.just(ASK)}, optional=OPTIONAL)
-    | st.builds(lambda tools, choice: messages(tools=tools, tool_choice=choice), VALUES, VALUES)
-    | st.builds(lambda turns: messages(messages=turns), TURNS)
-    | st.builds(lambda config: nova_body(toolConfig=config, inferenceConfig=config), VALUES)
-    | st.builds(lambda turns: {"messages": turns}, TURNS)
-    | st.builds(lambda config: {"inputText": "x", "textGenerationConfig": config}, VALUES)
-    | st.builds(lambda prompt: {"prompt": prompt}, st.text())
+OPTIONAL = {word: VALUES for word in WORDS if word not in {*FIXED, "prompt"}}
+TOOL_MEMBERS = {"tools": st.just([TOOL]) | VALUES, "tool_choice": VALUES}
+SHAPES: list[dict[str, st.SearchStrategy[Any]]] = [
+    FIXED,
+    {**FIXED, **TOOL_MEMBERS},
+    {"prompt": st.just(ASK) | st.text()},
+    {"inputText": st.text(min_size=1), "textGenerationConfig": VALUES},
+    {"messages": TURNS},
+    {"messages": TURNS, "toolConfig": VALUES, "inferenceConfig": VALUES},
+]
+BODIES: st.SearchStrategy[Any] = st.one_of(
+    VALUES,
+    st.fixed_dictionaries(FIXED, optional=OPTIONAL),
+    *(st.fixed_dictionaries(shape) for shape in SHAPES),
 )
 
 
