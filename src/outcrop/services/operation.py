@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from outcrop.catalog.catalog import NoSuchModel, WrongRegion
+from outcrop.dialects import NoDialect
 from outcrop.engines.protocol import (
     EngineBusy,
     EngineError,
@@ -110,8 +111,13 @@ def aws_errors() -> Generator[None]:
         raise ValidationException("The provided model identifier is invalid.") from error
     except WrongRegion as error:
         raise ValidationException("The provided ARN is invalid for the service region") from error
+    except NoDialect as error:
+        raise ValidationException(str(error)) from error
     except EngineError as error:
         raise _engine_error(error, started=False) from error
+    except RecursionError as error:
+        # Only a request nested hundreds of levels deep gets here.
+        raise ValidationException("The request is nested too deeply.") from error
 
 
 async def aws_stream_errors(

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from outcrop.catalog.model import Model
 from outcrop.engines.protocol import Engine, EngineError, EngineGone, Unsupported
@@ -22,6 +22,7 @@ _UNREAD_EVENTS = 64
 """Events that the faster of several parallel answers may be ahead of the reader."""
 
 _NEUTRAL = Sampling()
+_SAMPLERS = frozenset(field.name for field in fields(Sampling))
 
 
 class Run:
@@ -95,12 +96,12 @@ async def start(call: Call, model: Model, generation: Generation) -> Run:
     honour is set to neutral and named in the answer."""
     engine = await engine_of(call, model)
     not_honoured: list[str] = []
-    for _ in range(len(Sampling.__slots__) + 1):
+    for _ in range(len(_SAMPLERS) + 1):
         run = Run(engine, generation, not_honoured)
         try:
             await run.open()
         except Unsupported as error:
-            if call.unsupported != "warn" or error.parameter not in Sampling.__slots__:
+            if call.unsupported != "warn" or error.parameter not in _SAMPLERS:
                 raise
             not_honoured.append(error.parameter)
             generation = replace(

@@ -1,7 +1,7 @@
 """InvokeModel and InvokeModelWithResponseStream: a family's own JSON in, its own JSON out."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -9,8 +9,10 @@ from outcrop.catalog.model import Model
 from outcrop.dialects import embedding_dialect, text_dialect
 from outcrop.dialects.protocol import Chunks, Rendering, TextDialect
 from outcrop.errors import ValidationException
+from outcrop.generation import Embeddings
 from outcrop.services.bedrock_runtime.inference import Run, engine_of, start
 from outcrop.services.bedrock_runtime.native import (
+    NOT_STREAMING,
     count_headers,
     model_of,
     read_body,
@@ -41,7 +43,7 @@ async def _embed(call: Call, model: Model, body: Mapping[str, Any]) -> Answer:
     request = dialect.parse(body, model)
     engine = await engine_of(call, model)
     began = time.monotonic()
-    embeddings = await engine.embed(request)
+    embeddings = await engine.embed(request) if request.texts else Embeddings((), ())
     latency_ms = round((time.monotonic() - began) * 1000)
     rendering = Rendering(body, model, call.request_id, lambda: latency_ms)
     headers = {
@@ -61,7 +63,7 @@ def _json_answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
 async def invoke_model_with_response_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer:
     model = model_of(call, params["modelId"])
     if not model.streaming:
-        raise ValidationException("The model is unsupported for streaming.")
+        raise ValidationException(NOT_STREAMING)
     body = read_body(params)
     dialect = text_dialect(model)
     run = await start(call, model, dialect.parse(body, model))
@@ -72,7 +74,7 @@ async def invoke_model_with_response_stream(call: Call, params: Mapping[str, Any
 
 async def _chunks(
     run: Run, chunks: Chunks, dialect: TextDialect
-) -> AsyncIterator[Mapping[str, Any]]:
+) -> AsyncGenerator[Mapping[str, Any]]:
     """The family's chunk objects; the metrics go into the last, or into one of their own."""
     async with aclosing(run.events()) as events:
         async for index, event in events:

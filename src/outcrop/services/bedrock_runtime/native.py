@@ -9,6 +9,8 @@ from outcrop.services.bedrock_runtime.inference import Run
 from outcrop.services.call import Call
 from outcrop.wire import json
 
+NOT_STREAMING = "The model is unsupported for streaming."
+
 _JSON = "application/json"
 _MALFORMED = "Malformed input request, please reformat your input and try again."
 _ON_DEMAND = (
@@ -22,8 +24,12 @@ def read_body(params: Mapping[str, Any]) -> dict[str, Any]:
     _check_media_type(params.get("contentType"), "Content")
     _check_media_type(params.get("accept"), "Accept")
     _check_features(params)
+    return decode_body(params.get("body", b""))
+
+
+def decode_body(text: bytes) -> dict[str, Any]:
     try:
-        body = json.decode(params.get("body", b""))
+        body = json.decode(text)
     except json.MalformedJson as error:
         raise ValidationException(_MALFORMED) from error
     if not isinstance(body, dict):

@@ -1,0 +1,28 @@
+"""CountTokens: what a request would cost, by the tokenizer of the engine that would answer it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from outcrop.dialects import text_dialect
+from outcrop.dialects.converse import NOT_COUNTED, count_tokens_generation
+from outcrop.errors import ValidationException
+from outcrop.services.bedrock_runtime.inference import engine_of
+from outcrop.services.bedrock_runtime.native import decode_body
+from outcrop.services.call import Answer, Call
+from outcrop.services.operation import operation
+
+
+@operation
+async def count_tokens(call: Call, params: Mapping[str, Any]) -> Answer:
+    model = call.catalog.get(params["modelId"], call.region)
+    if "count_tokens" not in model.supports:
+        raise ValidationException(NOT_COUNTED)
+    dialect = text_dialect(model)
+    counted = params["input"]
+    if "converse" in counted:
+        generation = count_tokens_generation(counted["converse"], model, dialect.extend)
+    else:
+        generation = dialect.parse(decode_body(counted["invokeModel"]["body"]), model)
+    engine = await engine_of(call, model)
+    tokens = await engine.count_tokens(generation)
+    return Answer({"inputTokens": tokens}, {"x-outcrop-served-by": engine.served_by})
