@@ -224,29 +224,22 @@ def _object(value: Any, path: str) -> Mapping[str, Any]:
 def _check_pairs(turns: Sequence[Turn]) -> None:
     """Each call has its result in the next turn, and each result its call in the turn before."""
     called: list[str] = []
-    for index, turn in enumerate(turns):
+    for index, turn in enumerate((*turns, Turn("user", ()))):
         results = {part.tool_use_id for part in turn.parts if isinstance(part, ToolResult)}
         missing = [each for each in called if each not in results]
         if missing:
             refuse(
                 f"messages.{index - 1}",
                 "`tool_use` ids were found without `tool_result` blocks immediately after: "
-                f"{', '.join(missing)}. Each `tool_use` block must have a corresponding "
+                f"{', '.join(missing)[:1_000]}. Each `tool_use` block must have a corresponding "
                 "`tool_result` block in the next message.",
             )
         unasked = sorted(results.difference(called))
         if unasked:
             refuse(
                 f"messages.{index}",
-                f"unexpected `tool_use_id` found in `tool_result` blocks: {unasked[0]}. Each "
-                "`tool_result` block must have a corresponding `tool_use` block in the previous "
-                "message.",
+                "unexpected `tool_use_id` found in `tool_result` blocks: "
+                f"{unasked[0][:200]}. Each `tool_result` block must have a corresponding "
+                "`tool_use` block in the previous message.",
             )
         called = [part.id for part in turn.parts if isinstance(part, ToolUse)]
-    if called:
-        refuse(
-            f"messages.{len(turns) - 1}",
-            "`tool_use` ids were found without `tool_result` blocks immediately after: "
-            f"{', '.join(called)}. Each `tool_use` block must have a corresponding "
-            "`tool_result` block in the next message.",
-        )

@@ -177,7 +177,10 @@ def _result_text(part: Mapping[str, Any], pointer: str) -> str:
         case "text", text:
             return cast("str", text)
         case "json", value:
-            return msgspec.json.encode(value).decode()
+            try:
+                return msgspec.json.encode(value).decode()
+            except RecursionError as error:
+                raise malformed([(f"{pointer}/json", "nested too deeply")]) from error
         case kind, _:
             raise _not_served(kind)
 
