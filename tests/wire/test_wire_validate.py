@@ -11,7 +11,7 @@ import pytest
 from botocore.model import ServiceModel
 from hypothesis import given, settings, strategies as st
 
-from outcrop.errors import AWSError, ValidationException
+from outcrop.errors import AWSError, SerializationException, ValidationException
 from outcrop.wire import patterns
 from outcrop.wire.http import Request
 from outcrop.wire.parse import parse_request
@@ -163,6 +163,16 @@ def test_hostile_requests_get_bounded_answers() -> None:
     message = of_converse(messages=[None] * 100_000)
     assert message.startswith(f"{MAX_ERRORS} validation errors detected: ")
     assert len(of_converse(guardrailConfig={"guardrailIdentifier": "x" * 5_000_000})) < 10_000
+
+
+@pytest.mark.parametrize("depth", [10, 60, 120, 200, 300, 480])
+def test_shapes_that_hold_themselves_may_nest_as_deep_as_they_like(depth: int) -> None:
+    operation = load_service("bedrock-agent-runtime").operations["Retrieve"]
+    head = b'{"retrievalConfiguration":{"vectorSearchConfiguration":{"filter":'
+    body = head + b'{"andAll":[' * depth + b"{}" + b"]}" * depth + b"}}}"
+    request = Request("POST", "/", "", (), body, "localhost")
+    with pytest.raises((ValidationException, SerializationException)):
+        validate(operation, parse_request(operation, request, {"knowledgeBaseId": "ABCDEFGHIJ"}))
 
 
 def test_a_header_of_no_valid_text_is_refused() -> None:

@@ -32,7 +32,11 @@ def parse_request(operation: Operation, request: Request, labels: Mapping[str, s
     deserializer ("NUMBER_VALUE can not be converted to a String", as SES, Kinesis and Athena are
     known to answer). Members that the model does not have are ignored, as AWS does.
     """
-    return _PROTOCOLS[operation.service.protocol](operation, request, labels)
+    try:
+        return _PROTOCOLS[operation.service.protocol](operation, request, labels)
+    except RecursionError as error:
+        # Shapes that hold themselves (filters, trees) let a body nest as deep as JSON does.
+        raise SerializationException("The request body is nested too deeply.") from error
 
 
 def _parse_rest_json(operation: Operation, request: Request, labels: Mapping[str, str]) -> Params:

@@ -28,17 +28,20 @@ def validate(operation: Operation, params: Mapping[str, Any]) -> None:
     if operation.input is None:
         return
     report = _Report()
-    _structure(operation.input, params, "", operation.input.sensitive, report)
+    try:
+        _structure(operation.input, params, "", operation.input.sensitive, report)
+    except RecursionError as error:
+        raise ValidationException("The request is nested too deeply.") from error
     if report.constraints:
         raise ValidationException(report.text)
-    if report.unions:
-        raise ValidationException(report.unions[0])
+    if report.union:
+        raise ValidationException(report.union)
 
 
 class _Report:
     def __init__(self) -> None:
         self.constraints: list[str] = []
-        self.unions: list[str] = []
+        self.union = ""
 
     def add(self, path: str, constraint: str, value: Any, hidden: bool) -> None:
         if len(self.constraints) < MAX_ERRORS:
@@ -85,7 +88,8 @@ def _structure(
         member = shape.members.get(name)
         if member is not None and item is not None:
             _check(member.shape, item, f"{prefix}{name}", hidden, report)
-    if shape.is_union and len(value) != 1 and not shape.is_event_stream:
+    is_open = shape.is_union and not shape.is_event_stream and not report.union
+    if is_open and len(value) != 1:
         _union(shape, value, path, report)
 
 
@@ -95,7 +99,7 @@ def _union(shape: Shape, value: Mapping[str, Any], path: str, report: _Report) -
     where = _plain_path(path)
     verb = "must set only one" if value else "must set one"
     keys = ", ".join(shape.members)
-    report.unions.append(f"{shape.name} object at {where} {verb} of the following keys: {keys}.")
+    report.union = f"{shape.name} object at {where} {verb} of the following keys: {keys}."
 
 
 def _plain_path(path: str) -> str:
