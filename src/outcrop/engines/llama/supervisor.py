@@ -26,6 +26,7 @@ _LOG_LINE_BYTES = 500
 # The first restart is immediate; the second waits one unit, then twice as long each time.
 _BACKOFF_UNIT_S = 1.0
 _BACKOFF_LIMIT_S = 60.0
+_BACKOFF_WAIT_S = 5.0
 # So long a life makes earlier crashes forgotten.
 _HEALTHY_AFTER_S = 120.0
 _END_S = 5.0
@@ -52,12 +53,16 @@ class Launch:
 
 
 class Supervisor:
-    """``wait_s`` bounds how long a request waits for the engine to be ready; the start goes on."""
+    """``wait_s`` bounds how long a request waits for a start, which goes on without it;
+    ``backoff_wait_s`` how long it waits for a start that is being held back."""
 
-    def __init__(self, name: str, launch: Launch, wait_s: float) -> None:
+    def __init__(
+        self, name: str, launch: Launch, wait_s: float, backoff_wait_s: float = _BACKOFF_WAIT_S
+    ) -> None:
         self._name = name
         self._launch = launch
         self._wait_s = wait_s
+        self._backoff_wait_s = backoff_wait_s
         self._process: asyncio.subprocess.Process | None = None
         self._endpoint: Endpoint | None = None
         self._starting: asyncio.Task[Endpoint] | None = None
@@ -87,7 +92,7 @@ class Supervisor:
             return self._endpoint
         if self._starting is None:
             delay_s = self._not_before - asyncio.get_running_loop().time()
-            if delay_s > self._wait_s:
+            if delay_s > self._backoff_wait_s:
                 raise EngineNotReady(
                     f"engine {self._name!r} crashed {self._crashes} times and starts again in "
                     f"{delay_s:.0f} seconds"
