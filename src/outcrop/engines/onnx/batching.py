@@ -12,7 +12,7 @@ from outcrop.engines.onnx.model import Floats, SentenceModel, Window
 
 BATCH_WINDOWS = 32
 # Counted with padding: the work of a run grows with its longest window.
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 1024
 
 
 @dataclass(slots=True)

@@ -33,7 +33,7 @@ _LIMIT = re.compile(
 _RECEIVED = re.compile(
     r"\((\d+) in the messages|messages resulted in (\d+)|has (\d+) input tokens"
     r"|request \((\d+) tokens\)|Given: (\d+)|contains at least (\d+) input"
-    r"|prompt \(length (\d+)\)|you requested (\d+)|input is (\d+) tokens",
+    r"|prompt \(length (\d+)\)|input is (\d+) tokens",
 )
 
 

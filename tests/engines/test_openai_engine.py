@@ -1,0 +1,422 @@
+"""The OpenAI engine against a server that plays streams as vLLM, Ollama and TGI send them."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given, strategies as st
+
+from outcrop.config import ConfigError, OpenAI
+from outcrop.engines.openai import OpenAIEngine, failures
+from outcrop.engines.openai.sse import EventParser, EventTooLong
+from outcrop.engines.protocol import (
+    EngineBusy,
+    EngineFailed,
+    EngineGone,
+    EngineNotReady,
+    EngineTimeout,
+    InputTooLong,
+    Unsupported,
+)
+from outcrop.generation import (
+    EmbeddingRequest,
+    Event,
+    Finished,
+    Generation,
+    Sampling,
+    Started,
+    Text,
+    TextDelta,
+    Tool,
+    ToolChoice,
+    ToolResult,
+    ToolUse,
+    ToolUseDelta,
+    ToolUseStarted,
+    Turn,
+)
+
+ASK = Generation(turns=(Turn("user", (Text("Hi"),)),), max_tokens=50)
+WEATHER = Tool("weather", "Tells the weather", {"type": "object"})
+FORCED = replace(ASK, tools=(WEATHER,), tool_choice=ToolChoice("any"))
+
+
+class Server:
+    """Answers every completion with ``pieces``, bytes as written to the socket, and keeps what it
+    was asked. ``refusals`` are answered first."""
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.pieces: list[bytes] = []
+        self.refusals: list[tuple[int, Any]] = []
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[str | None] = []
+        self.cut = False
+        self.tokens = 3
+
+    def say(self, *chunks: dict[str, Any], done: bool = True) -> None:
+        lines = [f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n" for chunk in chunks]
+        self.pieces = [line.encode() for line in lines] + [b"data: [DONE]\n\n"] * done
+
+    async def models(self, request: web.Request) -> web.Response:
+        self.headers.append(request.headers.get("Authorization"))
+        return web.json_response({"data": [{"id": "m", "owned_by": self.owner}]})
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(await request.json())
+        if self.refusals:
+            status, body = self.refusals.pop(0)
+            return web.json_response(body, status=status)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for piece in self.pieces:
+            await response.write(piece)
+        if self.cut and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    async def tokenize(self, request: web.Request) -> web.Response:
+        self.asked.append(await request.json())
+        return web.json_response({"count": 17, "tokens": list(range(17))})
+
+    async def embed(self, request: web.Request) -> web.Response:
+        self.asked.append(await request.json())
+        usage = {"prompt_tokens": self.tokens}
+        return web.json_response({"data": [{"embedding": [3.0, 4.0]}], "usage": usage})
+
+
+@asynccontextmanager
+async def serving(owner: str = "vllm") -> AsyncGenerator[tuple[Server, OpenAIEngine]]:
+    server, app = Server(owner), web.Application()
+    app.router.add_get("/v1/models", server.models)
+    app.router.add_post("/v1/chat/completions", server.complete)
+    app.router.add_post("/v1/embeddings", server.embed)
+    app.router.add_post("/tokenize", server.tokenize)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    engine = OpenAIEngine("remote", OpenAI(url=f"http://127.0.0.1:{site.port}/v1", timeout_s=5))
+    try:
+        yield server, engine
+    finally:
+        await engine.close()
+        await runner.cleanup()
+
+
+def delta(finish: str | None = None, usage: int | None = None, **fields: Any) -> dict[str, Any]:
+    chunk: dict[str, Any] = {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+    if usage is not None:
+        chunk["usage"] = {"prompt_tokens": 9, "completion_tokens": usage}
+    return chunk
+
+
+def total(completion_tokens: int) -> dict[str, Any]:
+    usage = {"prompt_tokens": 9, "completion_tokens": completion_tokens}
+    return {"choices": [], "usage": usage}
+
+
+def call(arguments: str, index: int = 0, **fields: Any) -> dict[str, Any]:
+    function = {"arguments": arguments} | ({"name": fields.pop("name")} if fields else {})
+    return {"index": index, "function": function, **fields}
+
+
+async def collect(engine: OpenAIEngine, generation: Generation = ASK) -> list[Event]:
+    return [event async for event in engine.generate(generation)]
+
+
+def text(answer: list[Event]) -> str:
+    return "".join(event.text for event in answer if isinstance(event, TextDelta))
+
+
+async def test_a_vllm_stream_counts_in_every_chunk() -> None:
+    async with serving() as (server, engine):
+        server.say(
+            delta(usage=0, role="assistant", content=""),
+            delta(usage=1, content="Hel"),
+            delta(usage=2, content="lo"),
+            delta("stop", usage=3),
+            total(3),
+        )
+        assert await collect(engine) == [
+            Started(9),
+            TextDelta("Hel", 1),
+            TextDelta("lo", 2),
+            Finished("end", 9, 3),
+        ]
+        assert server.asked[0]["stream_options"]["continuous_usage_stats"] is True
+        assert engine.served_by == "vllm/m"
+
+
+async def test_an_ollama_stream_counts_at_the_end() -> None:
+    async with serving("library") as (server, engine):
+        server.say(delta(content="Hello"), delta("length"), total(1))
+        answer = await collect(engine)
+        assert answer == [Started(0), TextDelta("Hello", 1), Finished("length", 9, 1)]
+        assert "top_k" not in server.asked[0]
+
+
+async def test_characters_split_between_network_reads_arrive_whole() -> None:
+    async with serving() as (server, engine):
+        server.say(delta(content="日本語🙂"), delta("stop"), total(4))
+        server.pieces = [bytes((byte,)) for piece in server.pieces for byte in piece]
+        assert text(await collect(engine)) == "日本語🙂"
+
+
+async def test_ends_at_a_stop_sequence_that_spans_chunks() -> None:
+    async with serving("other") as (server, engine):
+        server.say(delta(content="one E"), delta(content="ND two"), delta("stop"), total(9))
+        answer = await collect(engine, replace(ASK, stop_sequences=("END",)))
+        assert text(answer) == "one "
+        assert answer[-1] == Finished("stop_sequence", 0, 2, "END")
+        assert "stop" not in server.asked[0]
+
+
+async def test_tool_calls_arrive_piece_by_piece_and_in_parallel() -> None:
+    async with serving() as (server, engine):
+        server.say(
+            delta(tool_calls=[call("", id="c1", name="weather")]),
+            delta(tool_calls=[call('{"city":')]),
+            delta(tool_calls=[call('"京"}')]),
+            delta(tool_calls=[call("", 1, id="c2", name="weather")]),
+            delta("tool_calls"),
+            total(8),
+        )
+        answer = await collect(engine, FORCED)
+        assert answer[1] == ToolUseStarted("c1", "weather")
+        assert [event.json for event in answer if isinstance(event, ToolUseDelta)] == [
+            '{"city":',
+            '"京"}',
+            "{}",
+        ]
+        assert answer[-1] == Finished("tool_use", 9, 8)
+        assert server.asked[0]["tool_choice"] == "required"
+
+
+async def test_a_call_that_ends_with_the_reason_stop_is_a_tool_use() -> None:
+    async with serving() as (server, engine):
+        chunk = delta("stop", tool_calls=[call("{}", id="c1", name="weather")])
+        server.say(chunk, total(4))
+        assert (await collect(engine, FORCED))[-1] == Finished("tool_use", 9, 4)
+
+
+@pytest.mark.parametrize("arguments", ['{"city":', "[1]", "nonsense"])
+async def test_arguments_that_are_no_object_fail(arguments: str) -> None:
+    async with serving() as (server, engine):
+        server.say(delta("tool_calls", tool_calls=[call(arguments, id="c", name="weather")]))
+        with pytest.raises(EngineFailed, match="not a JSON object"):
+            await collect(engine, FORCED)
+
+
+async def test_a_demanded_call_that_is_not_made_fails() -> None:
+    async with serving() as (server, engine):
+        server.say(delta("stop", content="No."), total(2))
+        with pytest.raises(EngineFailed, match="no tool call"):
+            await collect(engine, FORCED)
+
+
+async def test_history_with_calls_and_results_is_sent_in_openai_form() -> None:
+    turns = (
+        Turn("user", (Text("Weather?"),)),
+        Turn("assistant", (Text("Let me see."), ToolUse("c1", "weather", {"city": "Kyōto"}))),
+        Turn("user", (Text("Go on"), ToolResult("c1", "rain", is_error=True))),
+    )
+    async with serving() as (server, engine):
+        server.say(delta("stop", content="Rain."), total(2))
+        await collect(engine, replace(ASK, turns=turns, system="Be brief", tools=(WEATHER,)))
+        messages = server.asked[0]["messages"]
+        assert [message["role"] for message in messages] == [
+            *("system", "user", "assistant", "tool", "user")
+        ]
+        function = messages[2]["tool_calls"][0]["function"]
+        assert json.loads(function["arguments"]) == {"city": "Kyōto"}
+        assert messages[3]["content"] == "Error: rain"
+
+
+PREFILL = (*ASK.turns, Turn("assistant", (Text("It"),)))
+
+
+@pytest.mark.parametrize(
+    ("owner", "generation", "parameter"),
+    [
+        ("other", replace(ASK, turns=PREFILL), "role"),
+        ("other", replace(ASK, sampling=Sampling(top_k=4)), "top_k"),
+        ("library", replace(ASK, sampling=Sampling(logit_bias=((1, 2.0),))), "logit_bias"),
+        ("library", FORCED, "tool_choice"),
+        ("vllm", replace(ASK, logprobs="all"), "logprobs"),
+        ("vllm", replace(ASK, sampling=Sampling(normalized_frequency_penalty=1)), "normalized"),
+        ("other", replace(ASK, truncate="end", max_input_tokens=9), "truncate"),
+    ],
+)
+async def test_what_a_server_cannot_do_is_refused(
+    owner: str, generation: Generation, parameter: str
+) -> None:
+    async with serving(owner) as (server, engine):
+        with pytest.raises(Unsupported, match=parameter):
+            await collect(engine, generation)
+        assert server.asked == []
+
+
+async def test_an_assistant_turn_is_continued_where_the_server_can() -> None:
+    async with serving() as (server, engine):
+        server.say(delta("stop", content=" is"), total(1))
+        await collect(engine, replace(ASK, turns=PREFILL))
+        assert server.asked[0]["continue_final_message"] is True
+        assert server.asked[0]["add_generation_prompt"] is False
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (429, {"error": {"message": "slow down"}}, EngineBusy),
+        (503, {"error": {"message": "Loading model"}}, EngineNotReady),
+        (504, "gateway", EngineTimeout),
+        (502, "gateway", EngineGone),
+        (401, {"error": "no key"}, EngineFailed),
+        (500, {"detail": "broken"}, EngineFailed),
+    ],
+)
+async def test_refusals_become_the_errors_of_engines(
+    status: int, body: Any, error: type[Exception]
+) -> None:
+    async with serving() as (server, engine):
+        server.refusals = [(status, body)]
+        with pytest.raises(error, match=str(status)):
+            await collect(engine)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model's maximum context length is 40 tokens. However, your messages resulted in 50",
+        "This model's maximum context length is 40 tokens. However, you requested 90 tokens "
+        "(50 in the messages, 40 in the completion).",
+        "request (50 tokens) exceeds the available context size (40 tokens), try increasing it",
+        "Input validation error: `inputs` must have less than 40 tokens. Given: 50",
+    ],
+)
+async def test_a_prompt_longer_than_the_context_is_too_long(words: str) -> None:
+    async with serving() as (server, engine):
+        server.refusals = [(400, {"error": {"message": words}})]
+        with pytest.raises(InputTooLong) as refusal:
+            await collect(engine)
+        assert (refusal.value.limit, refusal.value.received) == (40, 50)
+
+
+async def test_an_answer_gets_what_the_prompt_leaves_of_the_context() -> None:
+    async with serving() as (server, engine):
+        words = "maximum context length is 40 tokens and your request has 30 input tokens"
+        server.refusals = [(400, {"error": {"message": words}})]
+        server.say(delta("length", content="x"), total(10))
+        assert text(await collect(engine)) == "x"
+        assert [body["max_tokens"] for body in server.asked] == [50, 10]
+
+
+async def test_the_models_own_input_limit_is_kept() -> None:
+    async with serving() as (server, engine):
+        server.say(delta(usage=1, content="Hi"), delta("stop"), total(1))
+        with pytest.raises(InputTooLong):
+            await collect(engine, replace(ASK, max_input_tokens=8))
+
+
+async def test_a_connection_cut_in_the_middle_is_a_lost_engine() -> None:
+    async with serving() as (server, engine):
+        server.say(delta(usage=1, content="Hi"), done=False)
+        server.cut = True
+        async with aclosing(engine.generate(ASK)) as answer:
+            assert await anext(answer) == Started(9)
+            assert await anext(answer) == TextDelta("Hi", 1)
+            with pytest.raises(EngineGone):
+                await anext(answer)
+
+
+async def test_a_stream_that_ends_without_a_reason_is_a_lost_engine() -> None:
+    async with serving() as (server, engine):
+        server.say(delta(content="Hi"), done=True)
+        with pytest.raises(EngineGone, match="middle"):
+            await collect(engine)
+
+
+async def test_an_error_in_the_stream_fails() -> None:
+    async with serving("m") as (server, engine):
+        server.say(delta(content="Hi"), {"error": "out of memory", "error_type": "generation"})
+        with pytest.raises(EngineFailed, match="out of memory"):
+            await collect(engine)
+
+
+async def test_a_server_that_is_down_is_gone() -> None:
+    engine = OpenAIEngine("remote", OpenAI(url="http://127.0.0.1:9/v1"))
+    with pytest.raises(EngineGone, match="cannot be reached"):
+        await collect(engine)
+    await engine.close()
+
+
+async def test_tokens_are_counted_by_the_servers_tokenizer_or_not_at_all() -> None:
+    async with serving() as (_, engine):
+        assert await engine.count_tokens(ASK) == 17
+    async with serving("other") as (_, engine):
+        with pytest.raises(Unsupported, match="counting tokens"):
+            await engine.count_tokens(ASK)
+
+
+async def test_embeddings_are_lifted_normalized_and_counted_one_by_one() -> None:
+    async with serving() as (server, engine):
+        embeddings = await engine.embed(EmbeddingRequest(("a", "b"), 4, 8))
+        assert embeddings.input_tokens == (3, 3)
+        assert [sum(x * x for x in vector) for vector in embeddings.vectors] == pytest.approx(
+            [1, 1]
+        )
+        server.tokens = 9
+        with pytest.raises(InputTooLong):
+            await engine.embed(EmbeddingRequest(("a",), 4, 8))
+
+
+async def test_the_api_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REMOTE_KEY", "sk-made-up")
+    config = OpenAI(url="http://127.0.0.1:9/v1", api_key_env="REMOTE_KEY")
+    engine = OpenAIEngine("remote", config)
+    assert "sk-made-up" not in repr(vars(engine)) + engine.served_by
+    monkeypatch.delenv("REMOTE_KEY")
+    with pytest.raises(ConfigError, match="REMOTE_KEY"):
+        OpenAIEngine("remote", config)
+
+
+EVENTS = st.lists(
+    st.binary(max_size=20).map(lambda data: data.replace(b"\n", b"").replace(b"\r", b"")),
+    max_size=8,
+)
+
+
+@given(EVENTS, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.integers(1, 7))
+def test_events_are_read_however_they_are_cut(
+    events: list[bytes], newline: bytes, size: int
+) -> None:
+    stream = b"".join(
+        b": note" + newline + b"data: " + event + newline + newline for event in events
+    )
+    parser = EventParser()
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+    assert [event for piece in pieces for event in parser.feed(piece)] == events
+
+
+@given(st.lists(st.binary(max_size=40), max_size=10))
+def test_any_bytes_are_read_without_error(pieces: list[bytes]) -> None:
+    cut, whole = EventParser(), EventParser()
+    read = [event for piece in pieces for event in cut.feed(piece)]
+    assert read == whole.feed(b"".join(pieces))
+
+
+@pytest.mark.parametrize("piece", [b"x", b"data: y\n", b"data:\n"])
+def test_an_event_without_end_is_given_up(piece: bytes) -> None:
+    parser = EventParser(limit_bytes=100)
+    with pytest.raises(EventTooLong):
+        parser.feed(piece * 120)
+
+
+@given(st.binary(max_size=60))
+def test_any_error_body_has_a_message(body: bytes) -> None:
+    assert isinstance(failures.message(body), str)
