@@ -45,7 +45,7 @@ def read_gguf(path: Path) -> GgufModel:
     try:
         with path.open("rb") as file:
             return _model(_metadata(file))
-    except (struct.error, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (GgufError, struct.error, KeyError, TypeError, ValueError) as error:
         raise GgufError(f"{path} is not a GGUF model: {error}") from error
 
 

@@ -4,21 +4,21 @@ An engine stays the same object as long as the pool lives; only its process come
 """
 
 import asyncio
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from outcrop.config import EngineConfig, Llama, Onnx, OpenAI, Scripted, Upstream
+from outcrop.config import ConfigError, EngineConfig, Llama, Onnx, OpenAI, Scripted, Upstream
 from outcrop.engines.budget import MemoryBudget
 from outcrop.engines.llama.engine import LlamaEngine
 from outcrop.engines.modelfiles import ModelFiles, ModelStore, UnknownModel
+from outcrop.engines.onnx import OnnxEngine
 from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.protocol import Engine, EngineFailed, EngineNotReady
 from outcrop.engines.scripted import ScriptedEngine
+from outcrop.engines.upstream import UpstreamEngine
 
 _MIB = 2**20
 
@@ -61,7 +61,10 @@ class EnginePool:
             if self._closed:
                 raise EngineNotReady("the engines are shutting down")
             if key not in self._engines:
-                self._engines[key] = await self._build(name, self._config(name, model))
+                try:
+                    self._engines[key] = await self._build(name, self._config(name, model))
+                except ConfigError as error:
+                    raise EngineFailed(str(error)) from error
             return self._engines[key]
 
     def status(self) -> list[EngineStatus]:
@@ -94,7 +97,7 @@ class EnginePool:
             case OpenAI():
                 return OpenAIEngine(name, config)
             case Upstream():
-                return _import("outcrop.engines.upstream", "UpstreamEngine")(name, config)
+                return UpstreamEngine(name, config)
             case Scripted():
                 return ScriptedEngine(name, config)
 
@@ -113,9 +116,8 @@ class EnginePool:
 
     async def _onnx(self, name: str, config: Onnx) -> Engine:
         files = self._files(name, config)
-        engine: Engine = _import("outcrop.engines.onnx", "OnnxEngine")(name, config, files)
         await self._budget.reserve(_Resident(name), files.size_bytes)
-        return engine
+        return OnnxEngine(name, config, files)
 
     def _files(self, name: str, config: Llama | Onnx) -> ModelFiles:
         try:
@@ -175,13 +177,6 @@ class _Resident:
 
     async def unload(self) -> None:
         raise RuntimeError(f"{self.name} was taken for idle")
-
-
-def _import(module: str, name: str) -> Callable[..., Engine]:
-    """Engines most deployments never use are loaded when one is first asked for."""
-    loaded: Any = importlib.import_module(module)
-    factory: Callable[..., Engine] = getattr(loaded, name)
-    return factory
 
 
 def _kind(config: EngineConfig) -> str:
