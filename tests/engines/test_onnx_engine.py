@@ -14,6 +14,7 @@ from outcrop.config import Onnx
 from outcrop.engines.modelfiles import ModelFiles, ModelStore
 from outcrop.engines.onnx import OnnxEngine
 from outcrop.engines.onnx.batching import Batcher
+from outcrop.engines.onnx.engine import start_worker
 from outcrop.engines.onnx.messages import Job
 from outcrop.engines.onnx.model import SentenceModel
 from outcrop.engines.protocol import EngineFailed, EngineGone, InputTooLong, Unsupported
@@ -168,3 +169,11 @@ async def test_a_short_job_does_not_wait_for_a_long_one(files: ModelFiles) -> No
     assert [done.id for done in batcher.run()] == [2]
     batcher.cancel(1)
     assert not batcher
+
+
+async def test_the_worker_ends_when_its_parents_end_of_the_pipe_does(files: ModelFiles) -> None:
+    worker = await start_worker(CONFIG, files)
+    assert worker.process.stdin is not None
+    worker.process.stdin.close()
+    assert await worker.process.wait() == 0
+    await worker.close()
