@@ -1,0 +1,192 @@
+"""Converse held against what the real service answered."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from converse_recordings import NOT_BUILT, OTHER_TEXT, Recording, recordings
+
+from outcrop.dialects import converse, text_dialect
+from outcrop.dialects.converse_stream import Events
+from outcrop.errors import ValidationException
+from outcrop.generation import (
+    Completion,
+    Event,
+    Finished,
+    Generation,
+    Started,
+    Stop,
+    Text,
+    TextDelta,
+    ToolUse,
+    ToolUseDelta,
+    ToolUseStarted,
+)
+from outcrop.wire.serialize import encode_event, serialize
+from outcrop.wire.spec import load_service
+
+_STOPS: dict[str, Stop] = {name: stop for stop, name in converse.STOP_REASONS.items()}
+# Members that came into answers over the years: recorded answers of one model lack or have them.
+_GREW = {
+    "serverToolUsage", "cacheReadInputTokenCount", "cacheReadInputTokens",
+    "cacheWriteInputTokenCount", "cacheWriteInputTokens",
+}  # fmt: skip
+# The default tier was asked for and the answer names flex: ours names the one that served it.
+_OTHER_TIER = "a35fdce6a729abf4"
+
+
+def _parse(recording: Recording) -> Generation:
+    extend = text_dialect(recording.model).extend
+    return converse.parse(recording.params, recording.model, extend)
+
+
+def _reason(message: str) -> str:
+    return next((reason for reason in NOT_BUILT if reason in message), message)
+
+
+def test_recorded_requests_are_read_but_for_the_listed_features() -> None:
+    refusals: Counter[str] = Counter()
+    read = 0
+    for recording in (*recordings(200), *recordings(200, streamed=True)):
+        try:
+            _parse(recording)
+            read += 1
+        except ValidationException as error:
+            refusals[_reason(error.message)] += 1
+    assert refusals == NOT_BUILT
+    assert read == 185
+
+
+def test_refusals_carry_the_recorded_text() -> None:
+    for recording in recordings(400):
+        with pytest.raises(ValidationException) as caught:
+            _parse(recording)
+        if recording.id not in OTHER_TEXT:
+            assert caught.value.message == recording.answer["message"]
+
+
+def _plain(recording: Recording) -> bool:
+    """Answers of what is built: no reasoning, citations, server tools or guardrails."""
+    blocks = recording.answer["output"]["message"]["content"]
+    return (
+        all(block.keys() <= {"text", "toolUse"} for block in blocks)
+        and all(block.get("toolUse", {}).get("type") != "server_tool_use" for block in blocks)
+        and recording.answer["stopReason"] in _STOPS
+        and "usage" in recording.answer
+        and "trace" not in recording.answer
+    )
+
+
+def _completion(answer: dict[str, Any]) -> Completion:
+    parts: list[Text | ToolUse] = []
+    for block in answer["output"]["message"]["content"]:
+        if "text" in block:
+            parts.append(Text(block["text"]))
+        else:
+            call = block["toolUse"]
+            parts.append(ToolUse(call["toolUseId"], call["name"], call["input"]))
+    usage = answer["usage"]
+    stop = _STOPS[answer["stopReason"]]
+    return Completion(tuple(parts), stop, usage["inputTokens"], usage["outputTokens"])
+
+
+def _without_growth(answer: dict[str, Any]) -> dict[str, Any]:
+    usage = {name: value for name, value in answer["usage"].items() if name not in _GREW}
+    # Cache details tell of a real prompt cache, written by a cachePoint.
+    usage.pop("cacheDetails", None)
+    usage["totalTokens"] = usage["inputTokens"] + usage["outputTokens"]
+    blocks = [
+        {"toolUse": {k: v for k, v in block["toolUse"].items() if k != "type"}}
+        if "toolUse" in block
+        else block
+        for block in answer["output"]["message"]["content"]
+    ]
+    message = {**answer["output"]["message"], "content": blocks}
+    return {**answer, "usage": usage, "output": {"message": message}}
+
+
+def test_answers_have_the_recorded_members_and_values() -> None:
+    operation = load_service("bedrock-runtime").operations["Converse"]
+    compared = 0
+    for recording in filter(_plain, recordings(200)):
+        answer = recording.answer
+        rendered = converse.render(
+            _completion(answer), recording.params, recording.model, answer["metrics"]["latencyMs"]
+        )
+        if recording.id == _OTHER_TIER:
+            answer = {**answer, "serviceTier": {"type": "default"}}
+        assert _without_growth(rendered) == _without_growth(answer), recording.id
+        assert serialize(operation, rendered, "id").status == 200
+        compared += 1
+    assert compared == 198
+
+
+def test_recent_claude_answers_have_exactly_the_recorded_usage_members() -> None:
+    recents = [r for r in recordings(200) if "claude-sonnet-4-6" in r.model.id and _plain(r)]
+    assert len(recents) == 15
+    for recording in recents:
+        rendered = converse.render(
+            _completion(recording.answer), recording.params, recording.model, 1
+        )
+        assert rendered["usage"].keys() == recording.answer["usage"].keys()
+        for ours, theirs in zip(
+            rendered["output"]["message"]["content"],
+            recording.answer["output"]["message"]["content"],
+            strict=True,
+        ):
+            assert ours == theirs
+
+
+def _neutral(events: tuple[dict[str, Any], ...]) -> list[Event] | None:
+    """The engine's events that a recorded stream stands for, or None where it holds what is not
+    built."""
+    usage = events[-1]["metadata"]["usage"]
+    neutral: list[Event] = [Started(usage["inputTokens"])]
+    for event in events:
+        ((kind, body),) = event.items()
+        if kind == "contentBlockStart":
+            call = body["start"]["toolUse"]
+            if "type" in call:
+                return None
+            neutral.append(ToolUseStarted(call["toolUseId"], call["name"]))
+        elif kind == "contentBlockDelta":
+            if "text" in body["delta"]:
+                neutral.append(TextDelta(body["delta"]["text"], 1))
+            elif "toolUse" in body["delta"]:
+                neutral.append(ToolUseDelta(body["delta"]["toolUse"]["input"], 1))
+            else:
+                return None
+        elif kind == "messageStop":
+            stop = _STOPS[body["stopReason"]]
+            neutral.append(Finished(stop, usage["inputTokens"], usage["outputTokens"]))
+    return neutral
+
+
+def _comparable(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without what differs by nature: empty pieces, blocks split without need, newer members."""
+    kept: list[dict[str, Any]] = []
+    for event in events:
+        delta = event.get("contentBlockDelta", {}).get("delta", {})
+        if delta.get("text") == "":
+            continue
+        if "metadata" in event:
+            usage = event["metadata"]["usage"]
+            event["metadata"]["usage"] = {k: v for k, v in usage.items() if k not in _GREW}
+        kept.append(event)
+    return kept
+
+
+def test_streams_have_the_recorded_events_in_their_order() -> None:
+    operation = load_service("bedrock-runtime").operations["ConverseStream"]
+    compared = 0
+    for recording in recordings(200, streamed=True):
+        neutral = _neutral(recording.events)
+        if neutral is None:
+            continue
+        latency = recording.events[-1]["metadata"]["metrics"]["latencyMs"]
+        stream = Events(recording.params, lambda latency=latency: latency)
+        ours = [event for each in neutral for event in stream.feed(each)]
+        assert all(encode_event(operation, event) for event in ours)
+        assert _comparable(ours) == _comparable(list(recording.events)), recording.id
+        compared += 1
+    assert compared == 34
