@@ -97,6 +97,22 @@ async def test_a_killed_engine_ends_the_stream_and_the_next_request_succeeds(
     assert own_engine.pid not in (None, killed)
 
 
+async def test_without_a_named_template_the_models_own_is_used(
+    model_file: Path, engine: LlamaEngine
+):
+    own = LlamaEngine("own", CONFIG, model_file)
+    generation = asking("Hi", 0, system="Be brief.", logprobs="all")
+    try:
+        answer = await ask(own, generation)
+        # With a system text SmolLM2's own template writes the same as ChatML.
+        theirs = [token.id for token in (await ask(engine, generation)).started.prompt_tokens]
+        assert [token.id for token in answer.started.prompt_tokens] == theirs
+        without = asking("Hi", 0)
+        assert await own.count_tokens(without) > await engine.count_tokens(without)
+    finally:
+        await own.close()
+
+
 async def test_an_unloaded_engine_starts_again_when_asked(own_engine: LlamaEngine):
     await ask(own_engine, asking("Hi", 1))
     pid = own_engine.pid

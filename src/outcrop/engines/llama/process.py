@@ -76,6 +76,7 @@ def _serve(parameters: Parameters) -> Any:
     settings.fit_params = False
     # Prompts of idle slots would otherwise be kept in up to 8 GiB of memory.
     settings.cache_ram_mib = 0
+    settings.cache_idle_slots = False
     settings.n_gpu_layers = parameters.gpu_layers
     settings.cpuparams.n_threads = parameters.threads
     settings.cpuparams_batch.n_threads = parameters.threads
