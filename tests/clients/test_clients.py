@@ -56,7 +56,8 @@ def test_anthropic_sdk(gateway: Any, run_python: RunProgram) -> None:
 
 
 def test_litellm_as_a_client(gateway: Any, run_python: RunProgram) -> None:
-    result = run_python("litellm_chat.py", gateway.environment)
+    offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    result = run_python("litellm_chat.py", gateway.environment | offline)
     _assert_chat(result, result["text"], result["streamed"])
     assert result["pieces"] > 1
     _assert_tool(result["tool"])

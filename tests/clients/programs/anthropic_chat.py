@@ -6,6 +6,8 @@ from anthropic import AnthropicBedrock
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 QUESTION = [{"role": "user", "content": "Name one color of the sky."}]
+# Version 2 of the SDK has no parameter for it.
+GREEDY = {"temperature": 0}
 WEATHER = {
     "name": "get_weather",
     "description": "The weather of a city",
@@ -19,15 +21,17 @@ WEATHER = {
 
 def main() -> None:
     client = AnthropicBedrock()
-    message = client.messages.create(model=HAIKU, max_tokens=24, temperature=0, messages=QUESTION)
+    message = client.messages.create(
+        model=HAIKU, max_tokens=24, extra_body=GREEDY, messages=QUESTION
+    )
     with client.messages.stream(
-        model=HAIKU, max_tokens=24, temperature=0, messages=QUESTION
+        model=HAIKU, max_tokens=24, extra_body=GREEDY, messages=QUESTION
     ) as stream:
         pieces = list(stream.text_stream)
     called = client.messages.create(
         model=HAIKU,
         max_tokens=120,
-        temperature=0,
+        extra_body=GREEDY,
         messages=[{"role": "user", "content": "What is the weather in Oslo?"}],
         tools=[WEATHER],
         tool_choice={"type": "tool", "name": "get_weather"},

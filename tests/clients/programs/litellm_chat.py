@@ -5,6 +5,7 @@ import json
 import litellm
 
 HAIKU = "bedrock/anthropic.claude-3-haiku-20240307-v1:0"
+SONNET = "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 QUESTION = [{"role": "user", "content": "Name one color of the sky."}]
 WEATHER = {
     "type": "function",
@@ -27,7 +28,7 @@ def main() -> None:
     )
     pieces = [piece.choices[0].delta.content or "" for piece in stream]
     called = litellm.completion(
-        model=HAIKU,
+        model=SONNET,
         messages=[{"role": "user", "content": "What is the weather in Oslo?"}],
         max_tokens=120,
         temperature=0,
