@@ -4,11 +4,13 @@ Clients differ in how they canonicalise paths and queries, so there can be more 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from outcrop.wire.http import Request
 
 _UNRESERVED = "-_.~"
+_REMEMBERED_CHARACTERS = 512
 _SIGNATURE = frozenset({"X-Amz-Signature"})
 _TOKEN = frozenset({"X-Amz-Security-Token"})
 
@@ -18,7 +20,9 @@ def canonical_resources(
 ) -> Iterator[tuple[str, str]]:
     """The readings of path and query that AWS accepts, likeliest first; ``unsigned`` names query
     parameters that were added after signing."""
-    paths = _paths(request.raw_path or "/", encode_twice)
+    raw_path = request.raw_path or "/"
+    read_paths = _paths_remembered if len(raw_path) <= _REMEMBERED_CHARACTERS else _paths
+    paths = read_paths(raw_path, encode_twice)
     for query in _queries(request.raw_query, unsigned):
         for path in paths:
             yield path, query
@@ -28,6 +32,8 @@ def canonical_headers(request: Request, names: tuple[str, ...]) -> str:
     """One line a name, values trimmed and folded, repeated ones joined by comma."""
     values: dict[str, str] = {}
     for name, value in request.headers:
+        if name not in names and name != "host":
+            continue
         folded = " ".join(value.split())
         values[name] = f"{values[name]},{folded}" if name in values else folded
     if "host" not in values:
@@ -45,14 +51,17 @@ def query_pairs(raw_query: str) -> list[tuple[str, str]]:
     ]
 
 
-def _paths(raw: str, encode_twice: bool) -> list[str]:
+def _paths(raw: str, encode_twice: bool) -> tuple[str, ...]:
     if not encode_twice:
         encoded = quote(raw, safe="/~%", errors="surrogateescape")
-        return [encoded] if encoded == raw else [encoded, raw]
+        return (encoded,) if encoded == raw else (encoded, raw)
     normal = _normalise(raw)
     once = quote(normal, safe="/~", errors="surrogateescape")
     # The published vectors hold clients that sign dot segments and doubled slashes as sent.
-    return [once] if normal == raw else [once, quote(raw, safe="/~", errors="surrogateescape")]
+    return (once,) if normal == raw else (once, quote(raw, safe="/~", errors="surrogateescape"))
+
+
+_paths_remembered = lru_cache(maxsize=1024)(_paths)
 
 
 def _normalise(path: str) -> str:

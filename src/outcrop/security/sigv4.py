@@ -89,7 +89,9 @@ def _get_key(claim: Claim, lookup: CredentialLookup, now: datetime) -> AccessKey
 
 
 def _same_token(key: AccessKey, claim: Claim) -> bool:
-    known, given = key.session_token or "", claim.session_token or ""
+    known, given = key.session_token or None, claim.session_token or None
+    if known is None or given is None:
+        return known is given
     return hmac.compare_digest(known.encode(), given.encode("utf-8", "surrogateescape"))
 
 

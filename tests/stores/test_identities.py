@@ -1,0 +1,157 @@
+"""Accounts, users and keys, and the directory that answers from memory."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from opened_stores import Opened, open_stores
+
+from outcrop.identity import Principal, SealedSecretError, parse_api_key
+from outcrop.security.masterkey import MasterKey
+from outcrop.stores.failures import NameTaken, NoSuchItem
+from outcrop.stores.identities import TOPIC, IdentityDirectory
+from outcrop.stores.watch import ChangeWatcher
+
+
+async def admin_of(stores: Opened, account: str | None = None) -> Principal:
+    account = await stores.identities.create_account("a", account)
+    return await stores.identities.create_user(account, "admin")
+
+
+async def test_an_account_has_twelve_digits_and_a_root_user(stores: Opened) -> None:
+    account = await stores.identities.create_account("a")
+    assert len(account) == 12
+    assert account.isdigit()
+    root = await stores.identities.get_user(account, "root")
+    assert (root.kind, root.arn) == ("root", f"arn:aws:iam::{account}:root")
+
+
+async def test_names_are_taken_once(stores: Opened) -> None:
+    admin = await admin_of(stores)
+    with pytest.raises(NameTaken):
+        await stores.identities.create_user(admin.account, "admin")
+    with pytest.raises(NameTaken):
+        await stores.identities.create_account("b", admin.account)
+    key = await stores.keys.create_access_key(admin)
+    with pytest.raises(NameTaken):
+        await stores.keys.create_access_key(admin, key_id=key.id, secret="x" * 40)
+
+
+async def test_a_new_key_is_in_the_directory_at_once(stores: Opened) -> None:
+    admin = await admin_of(stores)
+    key = await stores.keys.create_access_key(admin)
+    assert stores.directory.find_access_key(key.id) == key
+    assert (len(key.id), key.id[:4], len(key.secret)) == (20, "AKIA", 40)
+    assert (key.principal, key.status) == (admin, "Active")
+
+
+async def test_a_switched_or_deleted_key_is_so_at_once(stores: Opened) -> None:
+    admin = await admin_of(stores)
+    key = await stores.keys.create_access_key(admin)
+    api_key, _ = await stores.keys.create_api_key(admin, name="ci")
+    for key_id in (key.id, api_key.id):
+        await stores.keys.set_status(admin.account, key_id, "Inactive")
+    assert stores.keys.get_access_key(admin.account, key.id).status == "Inactive"
+    found = stores.directory.find_api_key(api_key.id)
+    assert found is not None
+    assert found.status == "Inactive"
+    for key_id in (key.id, api_key.id):
+        await stores.keys.delete(admin.account, key_id)
+    assert stores.directory.find_access_key(key.id) is None
+    assert stores.directory.find_api_key(api_key.id) is None
+
+
+async def test_a_bearer_keys_token_names_it(stores: Opened) -> None:
+    admin = await admin_of(stores)
+    expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    key, token = await stores.keys.create_api_key(admin, name="ci", expires_at=expires_at)
+    parsed = parse_api_key(token)
+    assert parsed is not None
+    assert parsed[0] == key.id
+    assert key.id.endswith(f"-at-{admin.account}")
+    assert key.expires_at == expires_at
+
+
+async def test_one_account_never_sees_anothers_keys(stores: Opened) -> None:
+    one, two = await admin_of(stores), await admin_of(stores)
+    mine, theirs = [await stores.keys.create_access_key(user) for user in (one, two)]
+    api_key, _ = await stores.keys.create_api_key(two, name="ci")
+    assert stores.directory.list_access_keys(one.account) == [mine]
+    assert stores.directory.list_api_keys(one.account) == []
+    for key_id in (theirs.id, api_key.id):
+        with pytest.raises(NoSuchItem):
+            await stores.keys.set_status(one.account, key_id, "Inactive")
+        with pytest.raises(NoSuchItem):
+            await stores.keys.delete(one.account, key_id)
+    with pytest.raises(NoSuchItem):
+        await stores.keys.set_secret(one.account, theirs.id, "x" * 40)
+    assert stores.directory.list_access_keys(two.account) == [theirs]
+    assert [user.name for user in await stores.identities.list_users(one.account)] == [
+        "admin",
+        "root",
+    ]
+
+
+async def test_a_repr_shows_no_secret(stores: Opened) -> None:
+    admin = await admin_of(stores)
+    key = await stores.keys.create_access_key(admin)
+    api_key, _ = await stores.keys.create_api_key(admin, name="ci")
+    assert key.secret not in repr(key)
+    assert "hash" not in repr(api_key)
+
+
+async def test_a_watcher_notices_what_another_process_writes(stores: Opened) -> None:
+    admin = await admin_of(stores)
+    other = await open_stores(stores.file)
+    seen = asyncio.Event()
+
+    async def reload() -> None:
+        await stores.directory.load()
+        seen.set()
+
+    watcher = ChangeWatcher(
+        stores.database, {TOPIC: reload}, stores.directory.flush, interval_s=0.01
+    )
+    watcher.start()
+    await seen.wait()
+    seen.clear()
+    key = await other.keys.create_access_key(admin)
+    await asyncio.wait_for(seen.wait(), 30)
+    assert stores.directory.find_access_key(key.id) == key
+    await watcher.close()
+    await other.database.close()
+
+
+async def test_a_watcher_reads_only_what_changed(stores: Opened) -> None:
+    reloads: list[str] = []
+
+    async def reload() -> None:
+        reloads.append(TOPIC)
+
+    admin = await admin_of(stores)
+    watcher = ChangeWatcher(stores.database, {TOPIC: reload}, stores.directory.flush)
+    await watcher.poll()
+    await watcher.poll()
+    assert len(reloads) == 1
+    await stores.keys.create_access_key(admin)
+    await watcher.poll()
+    assert len(reloads) == 2
+
+
+async def test_the_time_of_last_use_is_written_when_the_watcher_closes(stores: Opened) -> None:
+    admin = await admin_of(stores)
+    key = await stores.keys.create_access_key(admin)
+    used = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    stores.directory.touch(key.id, used)
+    stores.directory.touch("AKIAUNKNOWN", used)
+    watcher = ChangeWatcher(stores.database, {}, stores.directory.flush)
+    watcher.start()
+    await watcher.close()
+    await stores.directory.load()
+    assert stores.keys.get_access_key(admin.account, key.id).last_used_at == used
+
+
+async def test_the_wrong_master_key_is_refused(stores: Opened) -> None:
+    await stores.keys.create_access_key(await admin_of(stores))
+    with pytest.raises(SealedSecretError, match="does not open the secrets"):
+        await IdentityDirectory(stores.database, MasterKey(bytes(32))).load()
