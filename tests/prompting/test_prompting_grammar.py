@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import re2
 from gbnf import accepts
 from hypothesis import given, strategies as st
 
@@ -165,7 +166,8 @@ Schema = dict[str, Any]
 
 def _object(properties: dict[str, Schema], required: list[str], extra: bool) -> Schema:
     present = [name for name in required if name in properties]
-    kind: Schema = {"type": "object", "additionalProperties": extra}
+    # A further property may bear a declared name: that is for the check of the finished value.
+    kind: Schema = {"type": "object", "additionalProperties": extra and not properties}
     return {**kind, "properties": properties, "required": present}
 
 
@@ -200,3 +202,51 @@ _VALUES = st.recursive(
 def test_what_the_grammar_accepts_the_schema_accepts(schema: dict[str, Any], value: Any) -> None:
     if _accepts(schema, value):
         assert explain(value, schema) is None
+
+
+_WORDS = st.sampled_from(
+    ["object", "array", "string", "a", "^a+$", "[", "#", "#/$defs/a", "http://a/b"]
+)
+_KEYWORDS = st.sampled_from(
+    ["type", "properties", "$ref", "items", "enum", "const", "anyOf", "oneOf", "allOf",
+     "pattern", "required", "$defs", "not", "prefixItems", "additionalProperties", "minItems",
+     "maxLength", "a"]
+)  # fmt: skip
+_DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 300) | _WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYWORDS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(_KEYWORDS, _DOCUMENTS, max_size=4), _VALUES)
+def test_any_document_is_compiled_or_refused(schema: dict[str, Any], value: Any) -> None:
+    try:
+        grammar = _grammar(schema)
+    except (SchemaInvalid, SchemaUnsupported):
+        return
+    assert accepts(grammar, json.dumps(value)) in (True, False)
+
+
+_PATTERN_PIECES = st.sampled_from(
+    [*"ab^$.|?*+()[]{}\\-,1d\"'w ", "[a-c]", "(?:", "{1,2}", "\\d", "[^", "\\\\"]
+)
+
+
+@given(st.lists(_PATTERN_PIECES, max_size=8).map("".join), st.text("ab1 -^", max_size=5))
+def test_a_pattern_is_translated_faithfully_or_refused(pattern: str, text: str) -> None:
+    try:
+        grammar = _grammar({"type": "string", "pattern": pattern})
+    except (SchemaInvalid, SchemaUnsupported):
+        return
+    assert accepts(grammar, json.dumps(text)) == _matches(_ecma(pattern), text)
+
+
+def _matches(pattern: str, text: str) -> bool:
+    engine: Any = re2
+    return bool(engine.search(pattern, text))
+
+
+def _ecma(pattern: str) -> str:
+    """RE2 writes some escapes otherwise than JavaScript, in which patterns are written."""
+    return pattern.replace("\\-", "\\x2D").replace("\\'", "\\x27").replace("\\,", ",")

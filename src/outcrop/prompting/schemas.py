@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import jsonschema.validators
 import msgspec
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
@@ -18,6 +18,8 @@ from outcrop.prompting.errors import SchemaInvalid, SchemaUnsupported
 
 MAX_SCHEMA_BYTES = 100_000
 MAX_DEPTH = 64
+# jsonschema would compile each pattern with Python's re, which is neither JavaScript's nor safe.
+_NO_FORMATS = FormatChecker(formats=())
 PATTERN_KEYWORDS = (b'"pattern":', b'"patternProperties":')
 
 
@@ -25,7 +27,7 @@ def check(schema: Mapping[str, Any]) -> None:
     """Raises SchemaInvalid or, for one too large to handle, SchemaUnsupported."""
     _require_size(schema)
     try:
-        Draft202012Validator.check_schema(schema)
+        Draft202012Validator.check_schema(schema, format_checker=_NO_FORMATS)
     except SchemaError as error:
         raise SchemaInvalid(f"{error.json_path}: {error.message}") from error
 
