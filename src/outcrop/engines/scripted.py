@@ -4,11 +4,13 @@ answers. It pretends no model and is never a default."""
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
+from dataclasses import fields
 
 import numpy as np
 
 from outcrop.config import Scripted
 from outcrop.engines import script
+from outcrop.engines.honours import PARAMETERS, honours
 from outcrop.engines.lift import Vectors, lift
 from outcrop.engines.protocol import EngineError
 from outcrop.generation import (
@@ -16,6 +18,7 @@ from outcrop.generation import (
     Embeddings,
     Event,
     Generation,
+    Sampling,
     TextDelta,
     ToolUseDelta,
 )
@@ -23,12 +26,24 @@ from outcrop.generation import (
 DIMENSIONS = 384
 # The event loop gets a turn after so many events, even where the reader never waits.
 _TURN = 32
+_SAMPLERS = tuple(field.name for field in fields(Sampling))
 _WAITS = (script.Pause, script.Sleep)
 _DELTAS = (TextDelta, ToolUseDelta)
 
 
 class ScriptedEngine:
     """``started``, ``finished``, ``cancelled`` and ``failed`` count generations."""
+
+    HONOURS = honours(
+        PARAMETERS,
+        where={
+            **dict.fromkeys(_SAMPLERS, "accepted: one token is possible"),
+            "tools, tool": "a tool of the request",
+            "json_schema": "a schema whose smallest value it finds",
+            "dimensions": f"{DIMENSIONS} or more",
+            "input_type": "accepted: its vectors mean nothing",
+        },
+    )
 
     def __init__(self, name: str, config: Scripted) -> None:
         self.name = name

@@ -15,13 +15,14 @@ from outcrop.config import Llama
 from outcrop.engines.budget import MemoryBudget
 from outcrop.engines.gate import Gate
 from outcrop.engines.gguf import GgufError, GgufModel, read_gguf
+from outcrop.engines.honours import TEXT, honours
 from outcrop.engines.llama.answer import Answer
 from outcrop.engines.llama.client import LlamaClient
 from outcrop.engines.llama.parameters import free_cpus
 from outcrop.engines.llama.prompt import PromptToken, cut, prompt_tokens, token_ids
 from outcrop.engines.llama.sampling import refuse_unsupported, request_body
 from outcrop.engines.llama.scoring import Scorer
-from outcrop.engines.llama.supervisor import Launch, Supervisor
+from outcrop.engines.llama.supervisor import Endpoint, Launch, Supervisor
 from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
 from outcrop.generation import (
     EmbeddingRequest,
@@ -70,6 +71,16 @@ class _Prompt:
 
 class LlamaEngine:
     """``template`` names a format of ours (``chatml``); without, the model's own is used."""
+
+    HONOURS = honours(
+        TEXT,
+        without=("normalized_frequency_penalty",),
+        where={
+            "logit_bias": "tokens of its vocabulary",
+            "json_schema": "a schema that a grammar can say",
+            "tools, tool": "a tool of the request",
+        },
+    )
 
     def __init__(
         self,
@@ -132,6 +143,10 @@ class LlamaEngine:
     async def metrics(self) -> dict[str, float]:
         """The counters of the engine process itself."""
         return await self._client.metrics()
+
+    async def endpoint(self) -> Endpoint:
+        """Where the engine process itself answers, for measurements beside the gateway."""
+        return await self._supervisor.endpoint()
 
     async def unload(self) -> None:
         """End the process and give its memory back; the next request starts it again."""

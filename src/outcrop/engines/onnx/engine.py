@@ -6,13 +6,14 @@ Requests go to the worker as they come; the worker batches those that wait there
 import asyncio
 import itertools
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 import numpy as np
 
 from outcrop.config import Onnx
 from outcrop.engines.gate import Gate
+from outcrop.engines.honours import EMBEDDING, honours
 from outcrop.engines.modelfiles import ModelFiles
 from outcrop.engines.onnx.messages import (
     LENGTH,
@@ -43,6 +44,14 @@ Answer = Done | TooLong | Failed
 class OnnxEngine:
     """``batches`` counts the runs of the model in the worker that lives now."""
 
+    HONOURS = honours(
+        EMBEDDING,
+        where={
+            "dimensions": "its own or more",
+            "input_type": "accepted: it has one kind of vector",
+        },
+    )
+
     def __init__(self, name: str, config: Onnx, files: ModelFiles) -> None:
         self.name = name
         self.served_by = f"onnxruntime/{config.model}"
@@ -54,7 +63,7 @@ class OnnxEngine:
         self._starting = asyncio.Lock()
         self._numbers = itertools.count(1)
 
-    def generate(self, generation: Generation) -> AsyncIterator[Event]:
+    def generate(self, generation: Generation) -> AsyncGenerator[Event]:
         raise Unsupported("text", "generation", self.name)
 
     async def count_tokens(self, generation: Generation) -> int:

@@ -14,6 +14,7 @@ import msgspec
 from outcrop.config import OpenAI
 from outcrop.engines.gate import Gate
 from outcrop.engines.openai import embeddings, peers, request as rendering
+from outcrop.engines.openai.honours import HONOURS
 from outcrop.engines.openai.http import Client
 from outcrop.engines.openai.sse import EventParser, EventTooLong
 from outcrop.engines.openai.stream import Reader
@@ -35,6 +36,8 @@ class _Prompt(msgspec.Struct):
 
 class OpenAIEngine:
     """``model`` is its name at the server, else ``config.model``, else the server's first one."""
+
+    HONOURS = HONOURS
 
     def __init__(self, name: str, config: OpenAI, model: str | None = None) -> None:
         self.name = name

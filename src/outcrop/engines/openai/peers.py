@@ -57,6 +57,7 @@ LLAMA_CPP = Peer(
 OLLAMA = Peer("ollama", prefill={}, logit_bias=False, tool_choice=False)
 TGI = Peer("tgi", logit_bias=False)
 
+ALL = (PLAIN, VLLM, LLAMA_CPP, OLLAMA, TGI)
 _BY_OWNER = {"vllm": VLLM, "llamacpp": LLAMA_CPP, "library": OLLAMA}
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from outcrop.config import ConfigError, Upstream
 from outcrop.engines.gate import Gate
+from outcrop.engines.honours import PARAMETERS, honours
 from outcrop.engines.protocol import EngineFailed
 from outcrop.engines.upstream import embeddings, request as rendering
 from outcrop.engines.upstream.http import Client
@@ -20,6 +21,20 @@ class _Count(msgspec.Struct, rename="camel"):
 
 class UpstreamEngine:
     """``model`` is the upstream's model ID, inference profile or ARN; else ``config.model``."""
+
+    HONOURS = honours(
+        PARAMETERS,
+        without=rendering.REFUSED,
+        where={
+            "top_k": "models of Anthropic and Cohere",
+            "tools, none": "before the first call",
+            "truncate": "only a prompt that surely fits uncut",
+            "embeddings": "Titan Text Embeddings, Cohere Embed",
+            "dimensions": "its own or more",
+            "embedding truncate": "Cohere Embed",
+            "input_type": "Cohere Embed",
+        },
+    )
 
     def __init__(self, name: str, config: Upstream, model: str | None = None) -> None:
         found = model or config.model

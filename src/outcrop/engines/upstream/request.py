@@ -9,6 +9,14 @@ from outcrop.generation import Generation, Part, Sampling, Text, ToolResult, Too
 
 # Converse names no top-k: these providers take it under the name of their own body.
 _TOP_K = {"anthropic": "top_k", "cohere": "k"}
+_REFUSED_SAMPLERS = (
+    "presence_penalty",
+    "frequency_penalty",
+    "normalized_frequency_penalty",
+    "logit_bias",
+    "seed",
+)
+REFUSED = (*_REFUSED_SAMPLERS, "json_schema", "logprobs, generation", "logprobs, all")
 
 
 def render(generation: Generation, model: str, engine: str) -> dict[str, Any]:
@@ -89,13 +97,7 @@ def _top_k(top_k: int, model: str, engine: str) -> dict[str, int]:
 
 def _check(generation: Generation, engine: str) -> None:
     sampling, neutral = generation.sampling, Sampling()
-    for name in (
-        "presence_penalty",
-        "frequency_penalty",
-        "normalized_frequency_penalty",
-        "logit_bias",
-        "seed",
-    ):
+    for name in _REFUSED_SAMPLERS:
         if getattr(sampling, name) != getattr(neutral, name):
             raise Unsupported(name, getattr(sampling, name), engine)
     if generation.logprobs != "none":
