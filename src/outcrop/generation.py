@@ -3,7 +3,9 @@ back; engines compute with them. Neither kind of module knows the other.
 
 A generation is a stream of events in this order:
 
-    Started  (TextDelta | ToolUseStarted (ToolUseDelta)*)*  Finished
+    Started  (ReasoningDelta | TextDelta | ToolUseStarted (ToolUseDelta)*)*  Finished
+
+An engine that cannot read a kind of part, or honour a field, says so before ``Started``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,47 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """``format`` is ``png``, ``jpeg``, ``gif`` or ``webp``."""
+
+    format: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """``format`` is ``txt``, ``md``, ``csv``, ``html``, ``pdf``, ``docx`` …"""
+
+    format: str
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    format: str
+    data: bytes
+
+
+Media = Image | Document | Video
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What a model thought before it answered. ``signature`` and ``redacted`` are the model's own
+    and go back to it unread."""
+
+    text: str
+    signature: str | None = None
+    redacted: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CachePoint:
+    """The prompt up to here will come again: an engine that can keeps what it computed of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolUse:
     """A call the model made: ``input`` is the JSON object of its arguments."""
 
@@ -39,9 +82,10 @@ class ToolResult:
     tool_use_id: str
     text: str
     is_error: bool = False
+    media: tuple[Media, ...] = ()
 
 
-Part = Text | ToolUse | ToolResult
+Part = Text | Media | Reasoning | CachePoint | ToolUse | ToolResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +133,15 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningRequest:
+    """The model shall think before it answers, with at most ``budget_tokens`` or as hard as
+    ``effort`` (``low``, ``medium``, ``high``) says."""
+
+    budget_tokens: int | None = None
+    effort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """One request for text.
 
@@ -96,7 +149,8 @@ class Generation:
     ``max_tokens`` 0 evaluates the prompt and generates nothing. ``truncate`` says what happens to a
     prompt longer than ``max_input_tokens`` (or the engine's context when that is smaller): refused
     (``none``), or cut at its start or end until it fits exactly. ``count`` answers are asked for.
-    ``json_schema`` binds the answer's text to JSON of that schema.
+    ``json_schema`` binds the answer's text to JSON of that schema. ``cached`` names the parts in
+    front of the turns that end in a cache point.
     """
 
     turns: tuple[Turn, ...]
@@ -111,6 +165,8 @@ class Generation:
     truncate: Truncate = "none"
     max_input_tokens: int | None = None
     count: int = 1
+    reasoning: ReasoningRequest | None = None
+    cached: frozenset[Literal["system", "tools"]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +201,17 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of the model's thought; ``signature`` and ``redacted`` come in pieces of their own,
+    with empty text."""
+
+    text: str
+    output_tokens: int
+    signature: str | None = None
+    redacted: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ToolUseStarted:
     id: str
     name: str
@@ -160,28 +227,37 @@ class ToolUseDelta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end, with the counts that are billed. ``stop_sequence`` is the one met, if any."""
+    """The end, with the counts that are billed. ``stop_sequence`` is the one met, if any. Of the
+    prompt, ``cache_read_tokens`` were taken from a cache that the caller asked for and
+    ``cache_write_tokens`` put into it; ``input_tokens`` counts the rest."""
 
     stop: Stop
     input_tokens: int
     output_tokens: int
     stop_sequence: str | None = None
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
-Event = Started | TextDelta | ToolUseStarted | ToolUseDelta | Finished
+Event = Started | ReasoningDelta | TextDelta | ToolUseStarted | ToolUseDelta | Finished
+
+
+AnswerPart = Text | Reasoning | ToolUse
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A whole answer: the events of one generation, folded."""
 
-    parts: tuple[Text | ToolUse, ...]
+    parts: tuple[AnswerPart, ...]
     stop: Stop
     input_tokens: int
     output_tokens: int
     stop_sequence: str | None = None
     tokens: tuple[Token, ...] = ()
     prompt_tokens: tuple[Token, ...] = ()
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
 
     @property
     def text(self) -> str:
@@ -218,9 +294,9 @@ class Fold:
     """Folds the events of one generation into its ``Completion``."""
 
     def __init__(self) -> None:
-        self._parts: list[Text | ToolUse] = []
-        self._texts: list[str] = []
-        self._tool: ToolUseStarted | None = None
+        self._parts: list[AnswerPart] = []
+        self._open: ToolUseStarted | ReasoningDelta | None = None
+        self._pieces: list[str] = []
         self._tokens: list[Token] = []
         self._prompt_tokens: tuple[Token, ...] = ()
         self._finished: Finished | None = None
@@ -228,18 +304,21 @@ class Fold:
     def feed(self, event: Event) -> None:
         match event:
             case TextDelta():
-                self._close_tool()
-                self._texts.append(event.text)
+                if self._open is not None:
+                    self._close()
+                self._pieces.append(event.text)
                 self._tokens.extend(event.tokens)
             case ToolUseDelta():
-                self._texts.append(event.json)
+                self._pieces.append(event.json)
             case ToolUseStarted():
                 self._close()
-                self._tool = event
+                self._open = event
+            case ReasoningDelta():
+                self._reason(event)
             case Started():
                 self._prompt_tokens = event.prompt_tokens
             case Finished():
-                self._close()
+                self._close(is_cut=event.stop in ("length", "stop_sequence"))
                 self._finished = event
 
     def completion(self) -> Completion:
@@ -254,18 +333,43 @@ class Fold:
             stop_sequence=finished.stop_sequence,
             tokens=tuple(self._tokens),
             prompt_tokens=self._prompt_tokens,
+            cache_read_tokens=finished.cache_read_tokens,
+            cache_write_tokens=finished.cache_write_tokens,
         )
 
-    def _close_tool(self) -> None:
-        if self._tool is not None:
+    def _reason(self, event: ReasoningDelta) -> None:
+        """A signature ends its thought; something redacted is a thought of its own."""
+        if event.redacted is not None:
+            self._close()
+            self._parts.append(Reasoning("", redacted=event.redacted))
+            return
+        if not isinstance(self._open, ReasoningDelta):
+            self._close()
+        self._open = event
+        self._pieces.append(event.text)
+        if event.signature is not None:
             self._close()
 
-    def _close(self) -> None:
-        text = "".join(self._texts)
-        self._texts.clear()
-        if self._tool is not None:
+    def _close(self, is_cut: bool = False) -> None:
+        text = "".join(self._pieces)
+        self._pieces.clear()
+        match self._open:
+            case ToolUseStarted():
+                self._close_tool(self._open, text, is_cut)
+            case ReasoningDelta():
+                self._parts.append(Reasoning(text, self._open.signature))
+            case None if text:
+                self._parts.append(Text(text))
+            case None:
+                pass
+        self._open = None
+
+    def _close_tool(self, tool: ToolUseStarted, text: str, is_cut: bool) -> None:
+        try:
             arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
-            self._parts.append(ToolUse(self._tool.id, self._tool.name, arguments))
-            self._tool = None
-        elif text:
-            self._parts.append(Text(text))
+        except msgspec.DecodeError:
+            # A call that the token limit cut in the middle is no call.
+            if is_cut:
+                return
+            raise
+        self._parts.append(ToolUse(tool.id, tool.name, arguments))

@@ -49,11 +49,14 @@ class EnginePool:
         self._building = asyncio.Lock()
         self._closed = False
 
-    async def get(self, name: str, model: str | None = None) -> Engine:
-        """The engine ``name``; ``model`` is its name for one of several models it serves.
+    async def get(self, name: str, model: str | None = None, model_id: str | None = None) -> Engine:
+        """The engine ``name``; ``model`` is its name for one of several models it serves. AWS
+        itself calls a model by ``model_id`` where no other name is given.
 
         Raises EngineFailed when there is none, EngineNotReady when its model's files are missing.
         """
+        if model is None and _is_unnamed_upstream(self._configs.get(name)):
+            model = model_id
         key = (name, model)
         if key in self._engines:
             return self._engines[key]
@@ -177,6 +180,10 @@ class _Resident:
 
     async def unload(self) -> None:
         raise RuntimeError(f"{self.name} was taken for idle")
+
+
+def _is_unnamed_upstream(config: EngineConfig | None) -> bool:
+    return isinstance(config, Upstream) and config.model is None
 
 
 def _kind(config: EngineConfig) -> str:

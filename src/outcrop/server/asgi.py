@@ -117,16 +117,18 @@ async def _read_body(receive: Receive) -> bytes | None:
     raise ClientGone
 
 
+def _text(raw: bytes) -> str:
+    """Clients sign the bytes they send, which are UTF-8 where they are not ASCII."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
 def _request(scope: Scope, body: bytes) -> Request:
-    headers = tuple(
-        (name.decode("latin-1").lower(), value.decode("latin-1"))
-        for name, value in scope["headers"]
-    )
+    headers = tuple((_text(name).lower(), _text(value)) for name, value in scope["headers"])
     client = scope.get("client")
     return Request(
         method=scope["method"],
-        raw_path=scope["raw_path"].decode("latin-1"),
-        raw_query=scope["query_string"].decode("latin-1"),
+        raw_path=_text(scope["raw_path"]),
+        raw_query=_text(scope["query_string"]),
         headers=headers,
         body=body,
         host=next((value for name, value in headers if name == "host"), ""),
@@ -140,10 +142,17 @@ def _start(response: Response) -> Message:
         "type": "http.response.start",
         "status": response.status,
         "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+            (name.lower().encode("latin-1"), _header_value(value))
             for name, value in response.headers.items()
         ],
     }
+
+
+def _header_value(value: str) -> bytes:
+    """HTTP takes printable Latin-1; a name of a model file or a peer may hold anything."""
+    if not value.isascii() or not value.isprintable():
+        value = "".join(one if one.isprintable() and one < "\u0100" else "?" for one in value)
+    return value.encode("latin-1")
 
 
 async def _send_whole(send: Send, response: Response) -> None:

@@ -4,7 +4,7 @@ A handler's name is its binding: ``list_foundation_models`` in ``services/bedroc
 ListFoundationModels of ``bedrock``. ``unknown_handlers`` finds misspelt names.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -120,12 +120,6 @@ def aws_errors() -> Generator[None]:
         raise ValidationException("The request is nested too deeply.") from error
 
 
-async def aws_stream_errors(
-    events: AsyncIterator[Mapping[str, Any]],
-) -> AsyncIterator[Mapping[str, Any]]:
+def aws_stream_error(error: EngineError) -> AWSError:
     """The same for what happens after the first event."""
-    try:
-        async for event in events:
-            yield event
-    except EngineError as error:
-        raise _engine_error(error, started=True) from error
+    return _engine_error(error, started=True)

@@ -13,6 +13,7 @@ from outcrop.generation import Completion
 from outcrop.services.bedrock_runtime.inference import Run, start
 from outcrop.services.bedrock_runtime.native import NOT_STREAMING, model_of
 from outcrop.services.call import Answer, Call, StreamAnswer
+from outcrop.services.offload import read_beside
 from outcrop.services.operation import operation
 
 
@@ -41,7 +42,10 @@ async def converse_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer
 
 
 async def _start(call: Call, model: Model, params: Mapping[str, Any]) -> Run:
-    generation = dialect.parse(params, model, text_dialect(model).extend)
+    extend = text_dialect(model).extend
+    generation = await read_beside(
+        len(call.request.body), lambda: dialect.parse(params, model, extend)
+    )
     return await start(call, model, generation)
 
 

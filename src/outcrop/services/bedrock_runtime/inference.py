@@ -119,7 +119,7 @@ async def engine_of(call: Call, model: Model) -> Engine:
             f"No engine serves {model.id!r} in this deployment. "
             f"Bind one with: outcrop models bind '{model.id}' ENGINE"
         )
-    return await call.engines.get(model.engine, model.engine_model)
+    return await call.engines.get(model.engine, model.engine_model, model.id)
 
 
 def _without(sampling: Sampling, parameter: str) -> Sampling:

@@ -15,7 +15,7 @@ from outcrop.services.bedrock_runtime.native import (
     NOT_STREAMING,
     count_headers,
     model_of,
-    read_body,
+    read_native,
     stream_metrics,
 )
 from outcrop.services.call import Answer, Call, StreamAnswer
@@ -28,19 +28,19 @@ _METRICS = "amazon-bedrock-invocationMetrics"
 @operation
 async def invoke_model(call: Call, params: Mapping[str, Any]) -> Answer:
     model = model_of(call, params["modelId"])
-    body = read_body(params)
     if "EMBEDDING" in model.output_modalities:
-        return await _embed(call, model, body)
+        return await _embed(call, model, params)
     dialect = text_dialect(model)
-    run = await start(call, model, dialect.parse(body, model))
+    body, generation = await read_native(params, model, dialect.parse)
+    run = await start(call, model, generation)
     answers = await run.completions()
     rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
     return _json_answer(dialect.render(answers, rendering), count_headers(run))
 
 
-async def _embed(call: Call, model: Model, body: Mapping[str, Any]) -> Answer:
+async def _embed(call: Call, model: Model, params: Mapping[str, Any]) -> Answer:
     dialect = embedding_dialect(model)
-    request = dialect.parse(body, model)
+    body, request = await read_native(params, model, dialect.parse)
     engine = await engine_of(call, model)
     began = time.monotonic()
     embeddings = await engine.embed(request) if request.texts else Embeddings((), ())
@@ -64,9 +64,9 @@ async def invoke_model_with_response_stream(call: Call, params: Mapping[str, Any
     model = model_of(call, params["modelId"])
     if not model.streaming:
         raise ValidationException(NOT_STREAMING)
-    body = read_body(params)
     dialect = text_dialect(model)
-    run = await start(call, model, dialect.parse(body, model))
+    body, generation = await read_native(params, model, dialect.parse)
+    run = await start(call, model, generation)
     rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
     chunks = _chunks(run, dialect.chunks(rendering), dialect)
     return StreamAnswer({"contentType": "application/json"}, chunks, run.headers)

@@ -1,13 +1,16 @@
 """InvokeModel's body on its way in and out: media types, limits, features that are not there."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 from outcrop.catalog.model import Model
 from outcrop.errors import ValidationException
 from outcrop.services.bedrock_runtime.inference import Run
 from outcrop.services.call import Call
+from outcrop.services.offload import read_beside
 from outcrop.wire import json
+
+Parsed = TypeVar("Parsed")
 
 NOT_STREAMING = "The model is unsupported for streaming."
 
@@ -19,12 +22,21 @@ _ON_DEMAND = (
 )
 
 
-def read_body(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON object of the body, once its media types and headers are ones we serve."""
+async def read_native(
+    params: Mapping[str, Any], model: Model, parse: Callable[[Any, Model], Parsed]
+) -> tuple[dict[str, Any], Parsed]:
+    """The body's JSON object and what the dialect's ``parse`` makes of it, once its media types
+    and headers are ones we serve."""
     _check_media_type(params.get("contentType"), "Content")
     _check_media_type(params.get("accept"), "Accept")
     _check_features(params)
-    return decode_body(params.get("body", b""))
+    text: bytes = params.get("body", b"")
+
+    def read() -> tuple[dict[str, Any], Parsed]:
+        body = decode_body(text)
+        return body, parse(body, model)
+
+    return await read_beside(len(text), read)
 
 
 def decode_body(text: bytes) -> dict[str, Any]:
