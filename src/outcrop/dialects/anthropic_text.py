@@ -84,7 +84,7 @@ def _chunk(text: str, ending: dict[str, Any]) -> dict[str, Any]:
 
 def _opening(text: str, rendering: Rendering) -> str:
     """The blank that Claude writes after ``Assistant:``, unless the answer has its own."""
-    is_fresh = str(rendering.body["prompt"]).endswith("Assistant:")
+    is_fresh = str(rendering.body.get("prompt", "")).endswith("Assistant:")
     return " " if is_fresh and text and not text[0].isspace() else ""
 
 

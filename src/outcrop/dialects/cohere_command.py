@@ -131,6 +131,8 @@ def _likelihoods(body: Mapping[str, Any]) -> str:
 
 
 def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any]:
+    # A Converse request has no one prompt to repeat.
+    prompt = {"prompt": rendering.body["prompt"]} if "prompt" in rendering.body else {}
     return {
         "generations": [
             {
@@ -142,7 +144,7 @@ def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any
             for answer in answers
         ],
         "id": rendering.request_id,
-        "prompt": rendering.body["prompt"],
+        **prompt,
     }
 
 

@@ -145,7 +145,8 @@ def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any
     # The first half names what served the call: eight hexadecimal digits, the same for a model.
     served_by = f"{zlib.crc32(rendering.model.id.encode()):08x}"
     body = rendering.body
-    message = [{"role": "USER", "message": body["message"]}] if body["message"] else []
+    # A Converse request has turns of its own form and no message.
+    message = [{"role": "USER", "message": body["message"]}] if body.get("message") else []
     return {
         "response_id": f"{served_by}/{rendering.request_id}",
         "text": answer.text,

@@ -85,13 +85,9 @@ def parse(body: Any, model: Model) -> Generation:
 
 
 def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any]:
-    prompt = rendering.body["prompt"]
     return {
         "id": _ID,
-        "prompt": {
-            "text": prompt,
-            "tokens": _tokens(scores.within(prompt, answers[0].prompt_tokens)),
-        },
+        **_prompt(answers[0], rendering),
         "completions": [
             {
                 "data": {"text": answer.text, "tokens": _tokens(scores.place(answer.tokens))},
@@ -100,6 +96,15 @@ def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any
             for answer in answers
         ],
     }
+
+
+def _prompt(answer: Completion, rendering: Rendering) -> dict[str, Any]:
+    """Absent for a Converse request, which has no one prompt."""
+    prompt = rendering.body.get("prompt")
+    if prompt is None:
+        return {}
+    tokens = _tokens(scores.within(prompt, answer.prompt_tokens))
+    return {"prompt": {"text": prompt, "tokens": tokens}}
 
 
 def _tokens(placed: Iterable[scores.Placed]) -> list[dict[str, Any]]:

@@ -1,12 +1,14 @@
 """The path of a request, on one screen: ``App.handle``."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from outcrop import __version__
+from outcrop.engines.protocol import EngineError
 from outcrop.errors import (
     AWSError,
     InternalServerException,
@@ -15,11 +17,18 @@ from outcrop.errors import (
 from outcrop.security.authenticate import authenticate
 from outcrop.server.deployment import Deployment
 from outcrop.services.call import Answer, Call, StreamAnswer
-from outcrop.services.operation import Handled, aws_errors, aws_stream_errors, find_handler
+from outcrop.services.offload import read_beside
+from outcrop.services.operation import Handled, aws_errors, aws_stream_error, find_handler
 from outcrop.wire import json
 from outcrop.wire.http import Request, Response
 from outcrop.wire.parse import parse_request
-from outcrop.wire.serialize import serialize, serialize_error, serialize_stream
+from outcrop.wire.routing import Match
+from outcrop.wire.serialize import (
+    encode_exception,
+    serialize,
+    serialize_error,
+    serialize_stream,
+)
 from outcrop.wire.spec import Operation, Service, load_service
 from outcrop.wire.validate import validate
 
@@ -53,8 +62,7 @@ class App:
                 now=now,
             )
             self._deployment.state.directory.touch(caller.key_id, now)
-            params = parse_request(operation, request, match.labels)
-            validate(operation, params)
+            params = await read_beside(len(request.body), lambda: _params(match, request))
             call = Call(
                 operation=operation,
                 caller=caller,
@@ -90,6 +98,12 @@ class App:
 _INTERNAL = "The server encountered an internal error. Retry your request."
 
 
+def _params(match: Match, request: Request) -> dict[str, Any]:
+    params = parse_request(match.operation, request, match.labels)
+    validate(match.operation, params)
+    return params
+
+
 async def _handle(call: Call, params: Mapping[str, Any]) -> Handled:
     operation = call.operation
     handler = find_handler(operation.service.name, operation.handler_name)
@@ -103,15 +117,29 @@ async def _handle(call: Call, params: Mapping[str, Any]) -> Handled:
 def _response(operation: Operation, handled: Handled, request_id: str) -> Response:
     match handled:
         case StreamAnswer():
-            events = aws_stream_errors(handled.events)
-            response = serialize_stream(operation, handled.result, events, request_id)
+            response = serialize_stream(operation, handled.result, handled.events, request_id)
             response.headers.update(handled.headers)
+            response.body = _ended_in_form(operation, response.body, request_id)
         case Answer():
             response = serialize(operation, handled.result, request_id)
             response.headers.update(handled.headers)
         case _:
             response = serialize(operation, handled, request_id)
     return response
+
+
+async def _ended_in_form(operation: Operation, body: Any, request_id: str) -> AsyncGenerator[bytes]:
+    """What fails after the first event ends the stream with its own exception event."""
+    frames = cast("AsyncGenerator[bytes]", body)
+    try:
+        async with aclosing(frames):
+            async for frame in frames:
+                yield frame
+    except EngineError as error:
+        yield encode_exception(operation, aws_stream_error(error))
+    except Exception:
+        log.exception("the stream of request %s failed", request_id)
+        yield encode_exception(operation, InternalServerException(_INTERNAL))
 
 
 def _region(host: str) -> str | None:

@@ -74,6 +74,14 @@ def encode_event(operation: Operation, event: Mapping[str, Any]) -> bytes:
     return _event_frame(operation.service, stream.shape, event)
 
 
+def encode_exception(operation: Operation, error: AWSError) -> bytes:
+    """The frame that ends the operation's output stream with ``error``."""
+    stream = operation.event_stream
+    if stream is None:
+        raise ResultMismatch(f"{operation.name} has no event stream")
+    return _exception_frame(stream.shape, error)
+
+
 def _serialize_rest_json(
     operation: Operation, result: Mapping[str, Any], request_id: str
 ) -> Response:
