@@ -317,7 +317,7 @@ def test_streams_carry_response_fields_in_message_stop() -> None:
         seen.append(answer)
         return _NATIVE
 
-    stream = Events(_params(**_PATHS), lambda: 5, native)
+    stream = Events(_params(**_PATHS), _MODEL, lambda: 5, native)
     events = [
         event
         for each in (Started(3), TextDelta("Hi", 2), Finished("stop_sequence", 3, 2, "END"))
@@ -334,7 +334,7 @@ def test_an_answer_without_a_token_is_one_empty_text() -> None:
     assert converse.render(empty, _params(), _MODEL, 5)["output"]["message"]["content"] == [
         {"text": ""}
     ]
-    stream = Events(_params(), lambda: 5)
+    stream = Events(_params(), _MODEL, lambda: 5)
     kinds = [
         next(iter(event))
         for each in (Started(3), Finished("end", 3, 0))

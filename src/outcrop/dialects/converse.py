@@ -133,9 +133,12 @@ def _block(part: Text | ToolUse, model: Model) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"text": part.text}
     tool_use: dict[str, Any] = {"input": part.input, "name": part.name, "toolUseId": part.id}
-    if _is_recent_claude(model):
-        tool_use["type"] = "tool_use"
-    return {"toolUse": tool_use}
+    return {"toolUse": tool_use | render_tool_type(model)}
+
+
+def render_tool_type(model: Model) -> dict[str, str]:
+    """Only recent Claude models tell it of the caller's own tools (recorded)."""
+    return {"type": "tool_use"} if _is_recent_claude(model) else {}
 
 
 def _is_recent_claude(model: Model) -> bool:

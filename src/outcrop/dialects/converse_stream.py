@@ -8,10 +8,12 @@ Only a tool's block has a contentBlockStart.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from outcrop.catalog.model import Model
 from outcrop.dialects.converse import (
     STOP_REASONS,
     render_echo,
     render_response_fields,
+    render_tool_type,
     render_usage,
     wants_native,
 )
@@ -34,10 +36,12 @@ class Events:
     def __init__(
         self,
         params: Mapping[str, Any],
+        model: Model,
         elapsed_ms: Callable[[], int],
         native: Callable[[Completion], Mapping[str, Any]] | None = None,
     ) -> None:
         self._params = params
+        self._tool_type = render_tool_type(model)
         self._elapsed_ms = elapsed_ms
         self._native = native if wants_native(params) else None
         self._fold = Fold()
@@ -53,7 +57,7 @@ class Events:
             case TextDelta():
                 return self._text(event.text)
             case ToolUseStarted():
-                tool = {"name": event.name, "toolUseId": event.id}
+                tool = {"name": event.name, "toolUseId": event.id, **self._tool_type}
                 start = {"contentBlockIndex": self._index + 1, "start": {"toolUse": tool}}
                 return [*self._switch("tool", anew=True), {"contentBlockStart": start}]
             case ToolUseDelta():

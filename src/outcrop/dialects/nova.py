@@ -26,6 +26,8 @@ from outcrop.generation import (
     Turn,
 )
 
+# Every Nova answer since February 2025 tells how much of a prompt cache it used.
+COUNTS_CACHE: Final = True
 _NOT_SERVED: Final = ("image", "document", "video", "audio", "cachePoint", "reasoningContent")
 _TABLE: Final[settings.Table] = {
     "temperature": settings.number("temperature", 0, 1, 0.7),

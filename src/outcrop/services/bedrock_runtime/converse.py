@@ -36,7 +36,10 @@ async def converse_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer
         raise ValidationException(NOT_STREAMING)
     run = await _start(call, model, params)
     events = Events(
-        params, run.elapsed_ms, lambda completion: _native(call, model, params, run, completion)
+        params,
+        model,
+        run.elapsed_ms,
+        lambda completion: _native(call, model, params, run, completion),
     )
     return StreamAnswer({}, _events(run, events), run.headers)
 

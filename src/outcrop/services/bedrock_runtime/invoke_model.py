@@ -35,7 +35,7 @@ async def invoke_model(call: Call, params: Mapping[str, Any]) -> Answer:
     run = await start(call, model, generation)
     answers = await run.completions()
     rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
-    return _json_answer(dialect.render(answers, rendering), count_headers(run))
+    return _json_answer(dialect.render(answers, rendering), count_headers(run, _counts_cache(dialect)))
 
 
 async def _embed(call: Call, model: Model, params: Mapping[str, Any]) -> Answer:
@@ -80,14 +80,18 @@ async def _chunks(
         async for index, event in events:
             ready = chunks.feed(event, index)
             if run.is_finished:
-                _add_metrics(ready, run, getattr(dialect, "METRICS_APART", False))
+                _add_metrics(ready, run, dialect)
             for chunk in ready:
                 yield {"chunk": {"bytes": json.encode(chunk)}}
 
 
-def _add_metrics(chunks: list[dict[str, Any]], run: Run, apart: bool) -> None:
-    metrics = {_METRICS: stream_metrics(run)}
-    if apart or not chunks:
+def _add_metrics(chunks: list[dict[str, Any]], run: Run, dialect: TextDialect) -> None:
+    metrics = {_METRICS: stream_metrics(run, _counts_cache(dialect))}
+    if getattr(dialect, "METRICS_APART", False) or not chunks:
         chunks.append(metrics)
     else:
         chunks[-1] = {**chunks[-1], **metrics}
+
+
+def _counts_cache(dialect: TextDialect) -> bool:
+    return getattr(dialect, "COUNTS_CACHE", False)

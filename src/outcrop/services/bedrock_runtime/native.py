@@ -16,6 +16,11 @@ NOT_STREAMING = "The model is unsupported for streaming."
 
 _JSON = "application/json"
 _MALFORMED = "Malformed input request, please reformat your input and try again."
+_CACHE_HEADERS = {
+    "X-Amzn-Bedrock-Cache-Read-Input-Token-Count": "0",
+    "X-Amzn-Bedrock-Cache-Write-Input-Token-Count": "0",
+}
+_CACHE_METRICS = {"cacheReadInputTokenCount": 0, "cacheWriteInputTokenCount": 0}
 _ON_DEMAND = (
     "Invocation of model ID {} with on-demand throughput isn\u2019t supported. Retry your request "
     "with the ID or ARN of an inference profile that contains this model."
@@ -84,17 +89,22 @@ def _is_profile(identifier: str, model: Model) -> bool:
     return ":inference-profile/" in identifier or identifier.split(".", 1)[0] in model.profiles
 
 
-def count_headers(run: Run) -> dict[str, str]:
+def count_headers(run: Run, counts_cache: bool) -> dict[str, str]:
+    """``counts_cache``: the family tells of the prompt cache in every answer, empty here."""
+    cache = _CACHE_HEADERS if counts_cache else {}
     return {
         **run.headers,
+        **cache,
         "X-Amzn-Bedrock-Invocation-Latency": str(run.elapsed_ms()),
         "X-Amzn-Bedrock-Input-Token-Count": str(run.input_tokens),
         "X-Amzn-Bedrock-Output-Token-Count": str(run.output_tokens),
     }
 
 
-def stream_metrics(run: Run) -> dict[str, Any]:
+def stream_metrics(run: Run, counts_cache: bool) -> dict[str, Any]:
+    cache = _CACHE_METRICS if counts_cache else {}
     return {
+        **cache,
         "inputTokenCount": run.input_tokens,
         "outputTokenCount": run.output_tokens,
         "invocationLatency": run.elapsed_ms(),
