@@ -35,7 +35,9 @@ async def invoke_model(call: Call, params: Mapping[str, Any]) -> Answer:
     run = await start(call, model, generation)
     answers = await run.completions()
     rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
-    return _json_answer(dialect.render(answers, rendering), count_headers(run, _counts_cache(dialect)))
+    return _json_answer(
+        dialect.render(answers, rendering), count_headers(run, _counts_cache(dialect))
+    )
 
 
 async def _embed(call: Call, model: Model, params: Mapping[str, Any]) -> Answer:
