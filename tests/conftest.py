@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import botocore.config
@@ -75,14 +75,15 @@ class Gateway:
 
     def client(self, service: str, region: str = "us-east-1", **settings: Any) -> Any:
         """A signed boto3 client without retries, so that a test sees the first answer."""
-        retries: dict[str, Any] = {"total_max_attempts": 1}
-        return boto3.client(  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
-            service,  # pyright: ignore[reportArgumentType]
+        make_client = cast(Any, boto3).client
+        config = cast(Any, botocore.config).Config
+        return make_client(
+            service,
             region_name=region,
             endpoint_url=self.url,
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
-            config=botocore.config.Config(retries=retries, read_timeout=120, **settings),
+            config=config(retries={"total_max_attempts": 1}, read_timeout=120, **settings),
         )
 
     def stop(self) -> None:
@@ -102,7 +103,7 @@ def start_gateway(folder: Path, toml: str, *arguments: str) -> Gateway:
     }
     command = [sys.executable, "-m", "outcrop", "serve", "--port", "0", "--config", str(config)]
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [*command, "--data-dir", str(data_dir), *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -136,7 +136,6 @@ def test_a_streamed_call_is_the_whole_call_in_pieces(runtime: Any) -> None:
     ]
     assert [start["name"] for start in starts] == ["get_weather"]
     assert len(pieces) > 1
-    assert jsonschema.Draft202012Validator(WEATHER).is_valid(whole["input"])
     assert json.loads("".join(pieces)) == whole["input"]
 
 

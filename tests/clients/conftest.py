@@ -20,7 +20,7 @@ RunProgram = Callable[[str, Mapping[str, str]], dict[str, Any]]
 
 
 def _json_of(command: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         command, env=dict(environment), capture_output=True, timeout=TIMEOUT_S, check=False
     )
     assert done.returncode == 0, done.stderr.decode()

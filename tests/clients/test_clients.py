@@ -82,7 +82,7 @@ def test_aws_cli(
     aws = request.getfixturevalue(version)
 
     def run(*arguments: str) -> Any:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [aws, *arguments],
             env=gateway.environment,
             cwd=tmp_path,

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engine
 
 
 def _run(command: list[str], environment: dict[str, str], folder: Path) -> str:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
