@@ -1,4 +1,4 @@
-"""Fails when a file or class is longer than the house allows, or a waiver has no reason above it."""
+"""Fails when a file or class is too long for the house, or a waiver has no reason above it."""
 
 import ast
 import sys

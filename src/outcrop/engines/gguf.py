@@ -135,4 +135,4 @@ def _cache_bytes(metadata: dict[str, Any], architecture: str) -> int:
 
 def _numbers(metadata: dict[str, Any], key: str) -> list[int]:
     value = metadata.get(key, [])
-    return value if isinstance(value, list) else [int(value)]  # pyright: ignore[reportUnknownVariableType]
+    return cast("list[int]", value) if isinstance(value, list) else [int(value)]
