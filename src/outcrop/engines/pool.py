@@ -7,18 +7,18 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from outcrop.config import ConfigError, EngineConfig, Llama, Onnx, OpenAI, Scripted, Upstream
+from outcrop.config import ConfigError, EngineConfig, Llama, Onnx, OpenAI, Upstream
 from outcrop.engines.budget import MemoryBudget
-from outcrop.engines.llama.engine import LlamaEngine
+from outcrop.engines.kinds import engine_class
 from outcrop.engines.modelfiles import ModelFiles, ModelStore, UnknownModel
-from outcrop.engines.onnx import OnnxEngine
-from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.protocol import Engine, EngineFailed, EngineNotReady
-from outcrop.engines.scripted import ScriptedEngine
-from outcrop.engines.upstream import UpstreamEngine
+
+if TYPE_CHECKING:
+    from outcrop.engines.llama.engine import LlamaEngine
 
 _MIB = 2**20
 
@@ -92,35 +92,29 @@ class EnginePool:
         raise EngineFailed(f"engine {name!r} serves one model: it cannot be bound to {model!r}")
 
     async def _build(self, name: str, config: EngineConfig) -> Engine:
+        made = await engine_class(config)
         match config:
             case Llama():
-                return self._llama(name, config)
+                return self._llama(name, config, made)
             case Onnx():
-                return await self._onnx(name, config)
-            case OpenAI():
-                return OpenAIEngine(name, config)
-            case Upstream():
-                return UpstreamEngine(name, config)
-            case Scripted():
-                return ScriptedEngine(name, config)
+                files = self._files(name, config)
+                await self._budget.reserve(_Resident(name), files.size_bytes)
+                return made(name, config, files)
+            case _:
+                return made(name, config)
 
-    def _llama(self, name: str, config: Llama) -> LlamaEngine:
+    def _llama(self, name: str, config: Llama, made: "type[LlamaEngine]") -> Engine:
         if (path := _own_file(config.model)) is not None:
             _require(name, path)
-            return LlamaEngine(name, config, path, budget=self._budget)
+            return made(name, config, path, budget=self._budget)
         files = self._files(name, config)
-        return LlamaEngine(
+        return made(
             name,
             config,
             files.paths["model"],
             template=files.model.template,
             budget=self._budget,
         )
-
-    async def _onnx(self, name: str, config: Onnx) -> Engine:
-        files = self._files(name, config)
-        await self._budget.reserve(_Resident(name), files.size_bytes)
-        return OnnxEngine(name, config, files)
 
     def _files(self, name: str, config: Llama | Onnx) -> ModelFiles:
         try:
@@ -140,16 +134,15 @@ class EnginePool:
 
     def _describe(self, name: str, config: EngineConfig) -> EngineStatus:
         engines = [engine for (used, _), engine in self._engines.items() if used == name]
-        embedded = [engine for engine in engines if isinstance(engine, LlamaEngine)]
+        is_embedded = isinstance(config, Llama)
+        embedded = cast("list[LlamaEngine]", engines if is_embedded else [])
         problem = self._problem(name, config)
         return EngineStatus(
             name=name,
             kind=_kind(config),
             model=str(getattr(config, "model", None) or ""),
             ready=not problem,
-            loaded=any(engine.is_loaded for engine in embedded)
-            if isinstance(config, Llama)
-            else bool(engines),
+            loaded=any(engine.is_loaded for engine in embedded) if is_embedded else bool(engines),
             running=sum(engine.gate.running for engine in embedded),
             waiting=sum(engine.gate.waiting for engine in embedded),
             memory_bytes=self._budget.held_by(name),
