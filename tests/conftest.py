@@ -73,7 +73,15 @@ class Gateway:
             "AWS_BEDROCK_RUNTIME_ENDPOINT": self.url,
         }
 
-    def client(self, service: str, region: str = "us-east-1", **settings: Any) -> Any:
+    def client(
+        self,
+        service: str,
+        region: str = "us-east-1",
+        *,
+        key: str = ACCESS_KEY,
+        secret: str = SECRET_KEY,
+        **settings: Any,
+    ) -> Any:
         """A signed boto3 client without retries, so that a test sees the first answer."""
         make_client = cast(Any, boto3).client
         config = cast(Any, botocore.config).Config
@@ -81,8 +89,8 @@ class Gateway:
             service,
             region_name=region,
             endpoint_url=self.url,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
             config=config(retries={"total_max_attempts": 1}, read_timeout=120, **settings),
         )
 
