@@ -1,9 +1,10 @@
 """The embedded engine honours and refuses exactly what it declares for docs/parameters.md."""
 
+import math
 from dataclasses import replace
 
 import pytest
-from llama_asking import ask
+from llama_asking import ask, asking
 from parameter_probes import PLAIN, TEXT_PROBES
 
 from outcrop.engines.honours import TEXT
@@ -36,3 +37,28 @@ async def test_conditions_are_kept(engine: LlamaEngine):
     for refused in (beyond, unsayable, unknown):
         with pytest.raises(Unsupported):
             await ask(engine, refused)
+
+
+async def test_top_p_acts_after_top_k(engine: LlamaEngine):
+    """Of two tokens the likelier has at least half; a top-p between its share of all tokens and
+    that half keeps it alone if the two were chosen first, and both otherwise."""
+    greedy = await ask(engine, asking("Tell me a story.", 1, logprobs="generation"))
+    (first,) = greedy.tokens
+    share = math.exp(first.logprob or 0.0)
+    assert share < 0.45
+
+    async def drawn(top_p: float | None) -> set[str]:
+        return {
+            (
+                await ask(
+                    engine,
+                    asking(
+                        "Tell me a story.", 1, sampling=Sampling(top_p=top_p, top_k=2, seed=seed)
+                    ),
+                )
+            ).text
+            for seed in range(24)
+        }
+
+    assert len(await drawn(None)) == 2
+    assert await drawn(share + 0.04) == {first.text}
