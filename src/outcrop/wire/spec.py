@@ -12,9 +12,8 @@ from typing import Any, cast
 
 import msgspec
 from botocore import xform_name
-from botocore.exceptions import UnknownServiceError
-from botocore.loaders import Loader
 
+from outcrop.wire.documents import UnknownDocument, load_document, merge
 from outcrop.wire.shapes import Location, Member, Raw, Shape, ShapeTable
 
 BEARER_AUTH = "smithy.api#httpBearerAuth"
@@ -125,16 +124,14 @@ class UnknownService(Exception):
 @cache
 def load_service(name: str) -> Service:
     """The service of that name, as in botocore's data folder."""
-    # A fresh loader, so that its cache of whole documents goes with it.
-    loader = Loader()
     try:
-        model = cast(dict[str, Any], loader.load_service_model(name, "service-2"))
-        pages = cast(dict[str, Any], loader.load_service_model(name, "paginators-1"))
-    except UnknownServiceError as error:
+        model = load_document(name, "service-2")
+        pages = load_document(name, "paginators-1")
+    except UnknownDocument as error:
         raise UnknownService(name) from error
     _drop_documentation(model)
     for patch in patches(name):
-        _merge(model, patch["merge"])
+        merge(model, patch["merge"])
     return _service(name, model, pages["pagination"])
 
 
@@ -228,13 +225,3 @@ def _drop_documentation(node: object) -> None:
     elif isinstance(node, list):
         for value in cast(list[object], node):
             _drop_documentation(value)
-
-
-def _merge(target: dict[str, Any], change: Mapping[str, Any]) -> None:
-    for key, value in change.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], cast(dict[str, Any], value))
-        else:
-            target[key] = value
