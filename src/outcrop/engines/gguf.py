@@ -6,7 +6,7 @@ Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only metadata
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 _MAGIC = b"GGUF"
 _SCALARS = {
