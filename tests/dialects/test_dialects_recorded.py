@@ -12,27 +12,15 @@ import msgspec
 import pytest
 from botocore.eventstream import EventStreamBuffer
 from family_recordings import models
+from recorded_answers import METRICS, completion, stream_events
 
 from outcrop.catalog.model import Model
 from outcrop.dialects import anthropic, nova, titan_text
 from outcrop.dialects.protocol import Rendering
 from outcrop.errors import ValidationException
-from outcrop.generation import (
-    Completion,
-    Event,
-    Finished,
-    Started,
-    Stop,
-    Text,
-    TextDelta,
-    ToolUse,
-    ToolUseDelta,
-    ToolUseStarted,
-)
 
 Json = dict[str, Any]
 RECORDINGS = Path(__file__).resolve().parents[2] / "../shared/real-responses.jsonl"
-METRICS = "amazon-bedrock-invocationMetrics"
 
 # Requests whose answer would need what Outcrop does not have, and says so.
 REFUSED = {
@@ -139,7 +127,7 @@ def test_a_feature_not_served_is_refused_by_name(recording_id: str):
 def test_an_answer_renders_as_recorded(record: Json, dialect: ModuleType):
     recorded = _json(record["response_body"])
     rendering = _rendering(record)
-    rendered = dialect.render([_completion(recorded)], rendering)
+    rendered = dialect.render([completion(rendering.model.dialect, recorded)], rendering)
     assert _comparable(rendered, recorded) == recorded | _own_id(rendered)
 
 
@@ -147,8 +135,10 @@ def test_an_answer_renders_as_recorded(record: Json, dialect: ModuleType):
 def test_a_stream_renders_as_recorded(record: Json, dialect: ModuleType):
     recorded = _chunks(record)
     message: Json = recorded[0].get("message", {})
-    stream = dialect.chunks(_rendering(record))
-    rendered = [chunk for event in _events(recorded) for chunk in stream.feed(event)]
+    rendering = _rendering(record)
+    stream = dialect.chunks(rendering)
+    events = stream_events(rendering.model.dialect, recorded)
+    rendered = [chunk for event in events for chunk in stream.feed(event)]
     recorded[-1].pop(METRICS)
     if message:
         message |= _own_id(rendered[0]["message"])
@@ -191,99 +181,3 @@ def _align_indexes(recorded: list[Json]) -> None:
             if "contentBlockIndex" in member:
                 place: int = member["contentBlockIndex"]
                 member["contentBlockIndex"] = places.setdefault(place, len(places))
-
-
-STOPS: dict[str, Stop] = {
-    "end_turn": "end", "FINISH": "end", "max_tokens": "length", "LENGTH": "length",
-    "tool_use": "tool_use", "stop_sequence": "stop_sequence",
-}  # fmt: skip
-
-
-def _completion(recorded: Json) -> Completion:
-    if "results" in recorded:
-        result = recorded["results"][0]
-        return Completion(
-            (Text(result["outputText"]),),
-            STOPS[result["completionReason"]],
-            recorded["inputTextTokenCount"],
-            result["tokenCount"],
-        )
-    if "completion" in recorded:
-        return Completion((Text(recorded["completion"].removeprefix(" ")),), "end", 1, 1)
-    usage = recorded["usage"]
-    if "output" in recorded:
-        parts = tuple(
-            Text(block["text"]) if "text" in block else _tool_use(block["toolUse"])
-            for block in recorded["output"]["message"]["content"]
-        )
-        stop = STOPS[recorded["stopReason"]]
-        return Completion(parts, stop, usage["inputTokens"], usage["outputTokens"])
-    parts = tuple(
-        Text(block["text"]) if block["type"] == "text" else _tool_use(block)
-        for block in recorded["content"]
-    )
-    return Completion(
-        parts,
-        STOPS[recorded["stop_reason"]],
-        usage["input_tokens"],
-        usage["output_tokens"],
-        recorded["stop_sequence"],
-    )
-
-
-def _tool_use(block: Json) -> ToolUse:
-    return ToolUse(block.get("id") or block["toolUseId"], block["name"], block["input"])
-
-
-def _events(recorded: list[Json]) -> list[Event]:
-    if "messageStart" in recorded[0]:
-        return [event for chunk in recorded for event in _nova_events(chunk, recorded)]
-    if "completion" in recorded[0]:
-        events: list[Event] = [Started(1)]
-        events += [TextDelta(chunk["completion"], 1) for chunk in recorded[:-1]]
-        return [*events, Finished("end", 1, 1)]
-    if "outputText" in recorded[0]:
-        last = recorded[-1]
-        count: int = last["totalOutputTextTokenCount"]
-        read: int = recorded[0]["inputTextTokenCount"]
-        events = [Started(read), *(TextDelta(chunk["outputText"], 1) for chunk in recorded)]
-        return [*events, Finished(STOPS[last["completionReason"]], read, count)]
-    start: Json = recorded[0]["message"]["usage"]
-    return [event for chunk in recorded for event in _claude_events(chunk, start)]
-
-
-def _claude_events(chunk: Json, usage: Json) -> Iterator[Event]:
-    count: int = usage["output_tokens"]
-    match chunk:
-        case {"type": "message_start"}:
-            yield Started(usage["input_tokens"])
-        case {"content_block": {"type": "tool_use", "id": name_id, "name": name}}:
-            yield ToolUseStarted(name_id, name)
-            yield ToolUseDelta("", count)
-        case {"delta": {"text": text}}:
-            yield TextDelta(text, count)
-        case {"delta": {"partial_json": piece}} if piece:
-            yield ToolUseDelta(piece, count)
-        case {"type": "message_delta", "delta": delta, "usage": {"output_tokens": total}}:
-            yield Finished(
-                STOPS[delta["stop_reason"]], usage["input_tokens"], total, delta["stop_sequence"]
-            )
-        case _:
-            pass
-
-
-def _nova_events(chunk: Json, recorded: list[Json]) -> Iterator[Event]:
-    usage: Json = recorded[-1]["metadata"]["usage"]
-    match chunk:
-        case {"messageStart": _}:
-            yield Started(usage["inputTokens"])
-        case {"contentBlockStart": {"start": {"toolUse": use}}}:
-            yield ToolUseStarted(use["toolUseId"], use["name"])
-        case {"contentBlockDelta": {"delta": {"text": text}}}:
-            yield TextDelta(text, 1)
-        case {"contentBlockDelta": {"delta": {"toolUse": use}}}:
-            yield ToolUseDelta(use["input"], 1)
-        case {"messageStop": {"stopReason": reason}}:
-            yield Finished(STOPS[reason], usage["inputTokens"], usage["outputTokens"])
-        case _:
-            pass

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from family_recordings import METRICS, Recording, recordings, rendering, shape
+from recorded_answers import completion, reason_of, stream_events, text_of
 
 from outcrop.dialects import (
     cohere_command,
@@ -19,17 +20,7 @@ from outcrop.dialects import (
     titan_embed,
 )
 from outcrop.errors import ValidationException
-from outcrop.generation import (
-    Completion,
-    Embeddings,
-    Event,
-    Finished,
-    Started,
-    Stop,
-    Text,
-    TextDelta,
-    Token,
-)
+from outcrop.generation import Embeddings
 
 TEXT: dict[str, ModuleType] = {
     "cohere_command": cohere_command,
@@ -48,14 +39,6 @@ INVENTED = {
 }
 # The token that ends a stream has its ID only in the service's own tokenizer.
 UNLIKE_OURS = {"c3b2d4f07fa8d028": {"stop_reason": ("int", "NoneType")}}
-STOPS: dict[str, Stop] = {
-    "stop": "end",
-    "endoftext": "end",
-    "COMPLETE": "end",
-    "length": "length",
-    "MAX_TOKENS": "length",
-    "STOP_SEQUENCE": "stop_sequence",
-}
 # What differs from call to call, or is a measurement.
 VOLATILE = {"id", "response_id", "generation_id", "requestDurationMillis", "billed_units", "tokens"}
 
@@ -71,63 +54,12 @@ def of(
     ]
 
 
-def completion(recording: Recording) -> Completion:
-    """The neutral answer that the recorded body was rendered from."""
-    match recording.model.dialect:
-        case "llama":
-            answer = recording.answer
-            counts = answer["prompt_token_count"], answer["generation_token_count"]
-            return _completion(answer["generation"], answer["stop_reason"], *counts)
-        case "mistral":
-            output = recording.answer["outputs"][0]
-            return _completion(output["text"], output["stop_reason"])
-        case "cohere_command":
-            generation = recording.answer["generations"][0]
-            return _completion(generation["text"], generation["finish_reason"])
-        case "cohere_command_r":
-            return _completion(recording.answer["text"], recording.answer["finish_reason"])
-        case "jamba":
-            choice, usage = recording.answer["choices"][0], recording.answer["usage"]
-            counts = usage["prompt_tokens"], usage["completion_tokens"]
-            return _completion(choice["message"]["content"], choice["finish_reason"], *counts)
-        case _:
-            return _scored(recording.answer)
-
-
-def _completion(text: str, reason: str, read: int = 5, written: int = 10) -> Completion:
-    return Completion((Text(text),), STOPS[reason], read, written)
-
-
-def _scored(answer: dict[str, Any]) -> Completion:
-    done = answer["completions"][0]
-    tokens = _tokens(done["data"]["tokens"])
-    return Completion(
-        (Text(done["data"]["text"]),),
-        STOPS[done["finishReason"]["reason"]],
-        10,
-        len(tokens),
-        tokens=tokens,
-        prompt_tokens=_tokens(answer["prompt"]["tokens"]),
-    )
-
-
-def _tokens(recorded: list[dict[str, Any]]) -> tuple[Token, ...]:
-    """The tokens with the text they cover; the service's first has a blank before its range."""
-    made: list[Token] = []
-    for each in recorded:
-        told = each["generatedToken"]
-        text = told["token"].replace("\u2581", " ").replace("<|newline|>", "\n")
-        width = each["textRange"]["end"] - each["textRange"]["start"]
-        made.append(Token(text[len(text) - width :], 0, told["raw_logprob"]))
-    return tuple(made)
-
-
 @pytest.mark.parametrize("recording", of(TEXT, invented=False))
 def test_an_answer_has_the_recorded_members_types_and_values(recording: Recording) -> None:
     dialect = TEXT[recording.model.dialect]
     assert dialect.parse(recording.body, recording.model).turns
     context = rendering(recording.model, recording.body)
-    answer = dialect.render([completion(recording)], context)
+    answer = dialect.render([completion(recording.model.dialect, recording.answer)], context)
     assert shape(answer) == shape(recording.answer)
     if recording.model.dialect != "jurassic2":
         assert determined(answer) == determined(recording.answer)
@@ -137,7 +69,7 @@ def test_an_answer_has_the_recorded_members_types_and_values(recording: Recordin
 def test_an_invented_recording_is_unlike_the_service(recording: Recording) -> None:
     answer = recording.answer
     reason = answer.get("finish_reason") or answer.get("stop_reason")
-    assert (reason or answer["outputs"][0]["stop_reason"]) not in STOPS
+    assert (reason or answer["outputs"][0]["stop_reason"]) == "max_tokens"
 
 
 def test_command_r_refuses_the_p_of_the_invented_recording() -> None:
@@ -158,7 +90,7 @@ def determined(value: Any) -> Any:
 @pytest.mark.parametrize("recording", of(["jurassic2"]))
 def test_jurassic_places_every_token_where_the_service_does(recording: Recording) -> None:
     context = rendering(recording.model, recording.body)
-    answer = jurassic2.render([completion(recording)], context)
+    answer = jurassic2.render([completion(recording.model.dialect, recording.answer)], context)
     assert answer["id"] == recording.answer["id"]
     pairs = (
         (answer["prompt"], recording.answer["prompt"]),
@@ -174,42 +106,13 @@ def test_jurassic_places_every_token_where_the_service_does(recording: Recording
         assert set(logprobs) <= {t["generatedToken"]["raw_logprob"] for t in theirs["tokens"]}
 
 
-def text_of(chunk: dict[str, Any]) -> str:
-    if "outputs" in chunk:
-        return chunk["outputs"][0]["text"]
-    if "choices" in chunk:
-        return chunk["choices"][0]["delta"].get("content", "")
-    return chunk.get("text", chunk.get("generation", ""))
-
-
-def reason_of(chunks: Iterable[dict[str, Any]]) -> str:
-    for chunk in chunks:
-        parts = [chunk, *chunk.get("outputs", []), *chunk.get("choices", [])]
-        for part in [*parts, *chunk.get("generations", [])]:
-            reason = part.get("finish_reason") or part.get("stop_reason")
-            if reason:
-                return reason
-    raise AssertionError("no chunk tells why the stream ended")
-
-
-def events(recording: Recording) -> list[Event]:
-    metrics = recording.metrics
-    read, written = metrics["inputTokenCount"], metrics["outputTokenCount"]
-    first = recording.chunks[0]
-    texts = [text_of(chunk) for chunk in recording.chunks]
-    if "generations" in first:
-        texts = [first["generations"][0]["text"]]
-    deltas = [TextDelta(text, at) for at, text in enumerate(filter(None, texts), 1)]
-    stop = STOPS[reason_of(recording.chunks)]
-    return [Started(read), *deltas, Finished(stop, read, written)]
-
-
 @pytest.mark.parametrize("recording", of(TEXT, streamed=True))
 def test_a_stream_has_the_recorded_chunks_in_the_recorded_order(recording: Recording) -> None:
     dialect = TEXT[recording.model.dialect]
     assert dialect.parse(recording.body, recording.model).turns
     stream = dialect.chunks(rendering(recording.model, recording.body))
-    ours = [chunk for event in events(recording) for chunk in stream.feed(event)]
+    events = stream_events(recording.model.dialect, recording.chunks)
+    ours = [chunk for event in events for chunk in stream.feed(event)]
     theirs = [chunk for chunk in recording.chunks if set(chunk) != {METRICS}]
     assert kinds(ours, recording) == kinds(theirs, recording)
     assert "".join(map(text_of, ours)) == "".join(map(text_of, theirs))
