@@ -15,7 +15,7 @@ import typer.main
 from outcrop import config
 from outcrop.catalog.load import load_models
 from outcrop.catalog.model import Model
-from outcrop.cli.app import app
+from outcrop.cli.app import build
 from outcrop.dialects import NoDialect, embedding_dialect, text_dialect
 from outcrop.engines.modelfiles import known_models
 
@@ -109,7 +109,7 @@ def commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
         yield " ".join(words), command
 
 
-COMMANDS = dict(commands(typer.main.get_command(app), ("outcrop",)))
+COMMANDS = dict(commands(typer.main.get_command(build()), ("outcrop",)))
 
 
 def test_every_command_is_documented_and_no_other() -> None:

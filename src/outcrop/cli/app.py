@@ -1,32 +1,59 @@
-"""The command line: ``outcrop serve`` and what an operator needs beside it."""
+"""The command line: ``outcrop serve`` and what an operator needs beside it.
+
+A command's module is imported when the command is run: ``outcrop env`` starts without the server.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import typer
 
 from outcrop import __version__
-from outcrop.cli import bindings, doctor, env, keys, models, serve
 
-app = typer.Typer(
-    name="outcrop",
-    help="Amazon Bedrock that anyone can run.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command("serve")(serve.serve)
-app.command("wait")(serve.wait)
-app.command("env")(env.env)
-app.command("doctor")(doctor.doctor)
-models.app.command("list")(bindings.list_models)
-models.app.command("bind")(bindings.bind)
-models.app.command("unbind")(bindings.unbind)
-app.add_typer(keys.app, name="keys", help="Access keys and Bedrock API keys.")
-app.add_typer(models.app, name="models", help="Models: what serves them, files, bindings.")
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "serve": ("outcrop.cli.serve", "serve"),
+    "wait": ("outcrop.cli.wait", "wait"),
+    "env": ("outcrop.cli.env", "env"),
+    "doctor": ("outcrop.cli.doctor", "doctor"),
+    "keys": ("outcrop.cli.keys", "app"),
+    "models": ("outcrop.cli.models", "app"),
+}
+_GROUPS: Final = {
+    "keys": "Access keys and Bedrock API keys.",
+    "models": "Models: what serves them, files, bindings.",
+}
 
 
-@app.command()
-def version() -> None:
+def build(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
+    """The command line with these commands."""
+    app = typer.Typer(
+        name="outcrop",
+        help="Amazon Bedrock that anyone can run.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    for name in names:
+        module, attribute = COMMANDS[name]
+        command: Any = getattr(importlib.import_module(module), attribute)
+        if name in _GROUPS:
+            app.add_typer(command, name=name, help=_GROUPS[name])
+        else:
+            app.command(name)(command)
+    app.command("version")(_version)
+    return app
+
+
+def _version() -> None:
     """Print the version."""
     typer.echo(__version__)
 
 
 def main() -> None:
-    app()
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    if asked == "version":
+        _version()
+        return
+    # What is not a command's name (help, completion, a typing error) needs all of them.
+    build([asked] if asked in COMMANDS else COMMANDS)(prog_name="outcrop")

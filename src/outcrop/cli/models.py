@@ -18,10 +18,14 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from outcrop.cli import bindings
 from outcrop.cli.options import ConfigOption, JsonOption, plain_errors, read_config
 from outcrop.engines.modelfiles import ModelFileError, ModelStore, Progress, known_models
 
 app = typer.Typer(no_args_is_help=True)
+app.command("list")(bindings.list_models)
+app.command("bind")(bindings.bind)
+app.command("unbind")(bindings.unbind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,14 @@
-"""``outcrop serve`` runs a gateway in this process; ``outcrop wait`` returns when one is ready."""
+"""``outcrop serve`` runs a gateway in this process."""
 
 import asyncio
 import sys
-import time
 from typing import Annotated
 
 import typer
 
 from outcrop.catalog.catalog import Catalog
-from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
+from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors
 from outcrop.config import load
-from outcrop.server import status
 from outcrop.server.deployment import Deployment
 from outcrop.server.run import serve as run_gateway
 
@@ -20,8 +18,6 @@ else:
     import uvloop
 
     _run = uvloop.run
-
-_POLL_S = 0.05
 
 
 def serve(
@@ -58,19 +54,3 @@ def _served_by(catalog: Catalog) -> list[str]:
     for model in catalog.all():
         counts[model.engine or "no engine"] = counts.get(model.engine or "no engine", 0) + 1
     return [f"  {count:4} model IDs are served by: {name}" for name, count in counts.items()]
-
-
-def wait(
-    data_dir: DataDirOption = None,
-    config: ConfigOption = None,
-    timeout: Annotated[float, typer.Option(help="Seconds until giving up.")] = 30.0,
-) -> None:
-    """Return when the gateway on this data directory answers."""
-    with plain_errors():
-        settings = read_config(data_dir, config)
-    deadline = time.monotonic() + timeout
-    while status.find(settings.data_dir) is None:
-        if time.monotonic() > deadline:
-            typer.echo(f"outcrop: no server on {settings.data_dir} within {timeout:g} s.", err=True)
-            raise typer.Exit(1)
-        time.sleep(_POLL_S)

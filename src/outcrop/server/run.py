@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import signal
@@ -44,6 +45,10 @@ async def serve(config: Config, on_ready: Callable[[str, Deployment], None]) -> 
         scheme = "https" if config.server.tls_certificate else "http"
         url = f"{scheme}://{_shown(host)}:{port}"
         status.write(config.data_dir, status.Status(url, os.getpid()))
+        # What the start made stays until the end: walking it in each full collection (0.1 s of
+        # silence for every open stream) frees nothing.
+        gc.collect()
+        gc.freeze()
         try:
             on_ready(url, deployment)
             stopped = asyncio.create_task(stopping.wait())
