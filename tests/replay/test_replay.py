@@ -48,6 +48,7 @@ def test_the_gateway_answers_as_the_service_did(
     found = _differences(exchange, replays)
     if exchange.id in REFUSED:
         answer = replays[exchange.id]
+        assert found, "it is built and agrees with the recording: take it out of NOT_BUILT"
         assert answer.status == 400
         assert answer.headers["x-amzn-errortype"].startswith("ValidationException:")
         assert REFUSED[exchange.id] in msgspec.json.decode(answer.body)["message"]
