@@ -45,6 +45,7 @@ GREW: Final = frozenset(
     {
         "serverToolUsage",
         "type",
+        "cacheDetails",
         "cacheReadInputTokenCount",
         "cacheReadInputTokens",
         "cacheWriteInputTokenCount",

@@ -160,7 +160,7 @@ EXCEPTIONS: Final[dict[str, str]] = {
     "67b88c86672ed4bd": "refused by both: the document is refused before a model would see it",
     "bf594bb1506c0c36": "AWS has withdrawn the model since; Outcrop serves it on",
     "c3b2d4f07fa8d028": "the token that ended the answer has its ID only in AI21's tokenizer",
-    "f7515335c70a5b73": "the console's own list, longer than the public one; tests/catalog holds it",
+    "f7515335c70a5b73": "the console's own, longer list; tests/catalog holds what is public",
 }
 _TWO_COUNTS: Final = "until 2025 the metrics of a Claude stream counted fewer tokens than its usage"
 _OLD_NAME: Final = "in spring 2024 the model's name held its context size"
