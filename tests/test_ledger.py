@@ -1,0 +1,72 @@
+"""docs/requirements.md: each test it names exists, and no demand of its chapters is left out."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
+DEMANDS = (ROOT.parent / "shared" / "requirements.md").read_text(encoding="utf-8")
+COVERED, NOT_COVERED = PAGE.split("\n## Not covered\n")
+# AP-24 and IP-77 to IP-81 are images.
+IMAGES = {"AP-24", *(f"IP-{number}" for number in range(77, 82))}
+OVERVIEW = {f"OV-{number:02}" for number in (1, *range(7, 15), *range(20, 24))}
+
+_ROW = re.compile(r"^\| ([A-Z]{2}-\d{2}) \| ([^|]+) \| (.+) \|$", re.MULTILINE)
+PROOFS = [(row[0], proof) for row in _ROW.findall(COVERED) for proof in row[2].split("<br>")]
+
+
+def ids(text: str) -> list[str]:
+    return [row[0] for row in _ROW.findall(text)]
+
+
+KNOWN = re.findall(r"^\| ([A-Z]{2}-\d{2}) \|", DEMANDS, re.MULTILINE)
+WANTED = OVERVIEW | {each for each in {*KNOWN} - IMAGES if each[:2] in ("AP", "IP", "EM")}
+
+
+@cache
+def functions_of(file: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Test functions of a module, which pytest collects by their name."""
+    return {
+        node.name: node
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+    }
+
+
+@pytest.mark.parametrize(("demand", "proof"), PROOFS)
+def test_the_test_that_proves_a_demand_exists_and_asserts(demand: str, proof: str) -> None:
+    named = re.fullmatch(r"`(tests/[\w/]+/test_\w+\.py)::(test_\w+)`", proof)
+    assert named, f"{demand}: {proof}"
+    assert (ROOT / named[1]).exists(), f"{demand}: {proof}"
+    found = functions_of(ROOT / named[1]).get(named[2])
+    assert found, f"{demand}: {proof}"
+    assert any(_judges(node) for node in ast.walk(found)), f"{demand}: {proof} asserts nothing"
+
+
+def _judges(node: ast.AST) -> bool:
+    """An assertion, an expected error, or a call of a function that holds them."""
+    if isinstance(node, ast.Assert):
+        return True
+    name = getattr(node, "attr", None) or getattr(node, "id", None) or ""
+    return name == "raises" or name.startswith("_assert")
+
+
+def test_every_demand_of_the_chapters_is_covered_or_said_not_to_be() -> None:
+    assert {*ids(COVERED), *ids(NOT_COVERED)} == WANTED
+    assert len(WANTED) == 13 + 44 + 76 + 6
+
+
+def test_a_demand_stands_once_in_each_list_and_in_order() -> None:
+    for listed in (ids(COVERED), ids(NOT_COVERED)):
+        assert listed == sorted(set(listed), key=KNOWN.index)
+
+
+def test_every_row_of_the_page_is_read() -> None:
+    rows = [line for line in PAGE.splitlines() if re.match(r"\| [A-Z]{2}", line)]
+    heads = [line for line in rows if line.startswith("| ID |")]
+    assert len(rows) - len(heads) == len(ids(COVERED)) + len(ids(NOT_COVERED))
