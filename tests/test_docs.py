@@ -18,6 +18,8 @@ from outcrop.catalog.model import Model
 from outcrop.cli.app import build
 from outcrop.dialects import NoDialect, embedding_dialect, text_dialect
 from outcrop.engines.modelfiles import known_models
+from outcrop.services import handlers
+from outcrop.services.operation import handled_operations
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "outcrop"
@@ -186,6 +188,17 @@ def test_lines_of_prose_are_short(page: Path) -> None:
     lines = page.read_text(encoding="utf-8").splitlines()
     prose = [line for line in lines if not line.startswith("|")]
     assert max(map(len, prose)) <= 140
+
+
+def test_the_readme_names_the_operations_that_answer() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = readme.split("This version answers")[1].split(".")[0]
+    names = {
+        name.replace("_", "")
+        for _, name in handled_operations()
+        if any(hasattr(module, name) for module in handlers.MODULES)
+    }
+    assert {word.lower() for word in re.findall(r"[A-Z]\w+", told)} == names
 
 
 def test_the_readme_names_every_folder() -> None:
