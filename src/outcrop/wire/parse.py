@@ -44,10 +44,12 @@ def _parse_rest_json(operation: Operation, request: Request, labels: Mapping[str
     params: Params = {m.name: _from_text(m, labels[m.wire_name], "iso8601") for m in layout.uri}
     if layout.query:
         params |= _from_query(layout.query, request.raw_query)
-    for member in layout.headers:
-        value = request.header(member.wire_name.lower())
-        if value is not None:
-            params[member.name] = _from_header(member, value)
+    if layout.headers:
+        # Reversed, so that of a repeated header the first value stands.
+        sent = dict(reversed(request.headers))
+        for name, member in layout.headers_by_lower_name:
+            if name in sent:
+                params[member.name] = _from_header(member, sent[name])
     for member in layout.prefix_headers:
         params |= _prefixed(member, request.headers)
     if layout.payload is not None:

@@ -16,16 +16,18 @@ from outcrop.wire.spec import Operation, Service
 
 MAX_PATH_CHARS = 16_384
 _MAX_QUERY_FIELDS = 1_000
+_REMEMBERED_CHARACTERS = 512
 _LABEL = re.compile(r"\{([^{}+]+)(\+?)\}")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """``labels`` are by their name in the template, percent-decoded exactly once."""
+    """``labels`` are by their name in the template, percent-decoded exactly once. The same request
+    line gives the same object again: nobody changes them."""
 
     operation: Operation
-    labels: dict[str, str]
+    labels: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,15 @@ class Router:
             masks.sort(key=lambda mask: -len(mask.fixed))
         self._longest = max((size for _, _, size in self._masks), default=0)
         self._service_of = lru_cache(maxsize=1024)(self._find_service)
+        # Clients ask for the same few models again and again; refusals are not remembered.
+        self._remembered = lru_cache(maxsize=1024)(self._match)
 
     def match(self, method: str, raw_path: str, raw_query: str, host: str) -> Match:
+        size = len(method) + len(raw_path) + len(raw_query) + len(host)
+        find = self._remembered if size <= _REMEMBERED_CHARACTERS else self._match
+        return find(method, raw_path, raw_query, host)
+
+    def _match(self, method: str, raw_path: str, raw_query: str, host: str) -> Match:
         if len(raw_path) <= MAX_PATH_CHARS and raw_path.startswith("/"):
             service = self._service_of(host[:255])
             for segments in _readings(raw_path[1:].split("/"), self._longest):

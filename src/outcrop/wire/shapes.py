@@ -10,13 +10,15 @@ from typing import Any, Literal, cast
 Location = Literal["body", "header", "headers", "uri", "querystring", "statusCode"]
 Raw = Mapping[str, Any]
 NESTED = frozenset(("structure", "list", "map"))
+_CONSTRAINTS = ("min", "max", "pattern")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Shape:
     """``members`` holds a structure's members by name, a list's one as ``member``, a map's two as
     ``key`` and ``value``; ``wire_members`` are the same by wire name. ``minimum`` and ``maximum``
-    bound a length or a value, by type."""
+    bound a length or a value, by type. ``is_constrained``: something can be wrong with a value of
+    this shape itself, its members aside."""
 
     name: str
     type: str
@@ -36,6 +38,7 @@ class Shape:
     timestamp_format: str | None = None
     error_code: str | None = None
     error_status: int | None = None
+    is_constrained: bool = False
 
     @property
     def item(self) -> "Member":
@@ -51,12 +54,6 @@ class Shape:
             and not self.sensitive
             and all(part.shape.type not in NESTED and part.shape.is_shown for part in parts)
         )
-
-    @property
-    def is_constrained(self) -> bool:
-        """Something can be wrong with a value of this shape itself, its members aside."""
-        bounds = self.minimum is not None or self.maximum is not None
-        return bounds or bool(self.enum) or self.pattern is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -134,7 +131,12 @@ def _shape(name: str, raw: Raw) -> Shape:
         timestamp_format=raw.get("timestampFormat"),
         error_code=_error_code(name, raw) if is_exception else None,
         error_status=_error_status(raw) if is_exception else None,
+        is_constrained=_is_constrained(raw),
     )
+
+
+def _is_constrained(raw: Raw) -> bool:
+    return bool(raw.get("enum")) or any(raw.get(rule) is not None for rule in _CONSTRAINTS)
 
 
 def _references(raw: Raw) -> list[tuple[str, Raw]]:

@@ -39,6 +39,7 @@ class Layout:
     status: Member | None = None
     payload: Member | None = None
     body: Mapping[str, Member] = field(default_factory=dict[str, Member])
+    headers_by_lower_name: tuple[tuple[str, Member], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -206,6 +207,7 @@ def _layout(shape: Shape | None) -> Layout:
         status=next(iter(at("statusCode")), None),
         payload=payload,
         body=body,
+        headers_by_lower_name=tuple((m.wire_name.lower(), m) for m in at("header")),
     )
 
 
