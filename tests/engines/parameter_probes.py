@@ -3,7 +3,20 @@
 from dataclasses import replace
 from typing import Any, Final
 
-from outcrop.generation import Generation, Sampling, Text, Tool, ToolChoice, Turn
+from outcrop.generation import (
+    CachePoint,
+    Document,
+    Generation,
+    Image,
+    Part,
+    ReasoningRequest,
+    Sampling,
+    Text,
+    Tool,
+    ToolChoice,
+    Turn,
+    Video,
+)
 
 TOOL: Final = Tool("weather", "The weather of a city.", {"type": "object", "properties": {}})
 PLAIN: Final = Generation((Turn("user", (Text("Where is it dry today?"),)),), 8)
@@ -16,6 +29,10 @@ def _sampling(**values: Any) -> Generation:
 
 def _tools(choice: ToolChoice) -> Generation:
     return replace(PLAIN, max_tokens=64, tools=(TOOL,), tool_choice=choice)
+
+
+def _beside(*parts: Part) -> Generation:
+    return replace(PLAIN, turns=(Turn("user", (*PLAIN.turns[0].parts, *parts)),))
 
 
 TEXT_PROBES: Final = {
@@ -37,6 +54,14 @@ TEXT_PROBES: Final = {
     "logprobs, generation": replace(PLAIN, logprobs="generation"),
     "logprobs, all": replace(PLAIN, logprobs="all"),
     "prefill": replace(PLAIN, turns=_PREFILLED),
+    "image": _beside(Image("png", b"no picture")),
+    "document, text": _beside(Document("csv", "rain", b"Oslo,12")),
+    "document, pdf": _beside(Document("pdf", "rain", b"%PDF-")),
+    "document, office": _beside(Document("xlsx", "rain", b"PK")),
+    "video": _beside(Video("mp4", b"no film")),
+    "reasoning, budget": replace(PLAIN, reasoning=ReasoningRequest(budget_tokens=1024)),
+    "reasoning, effort": replace(PLAIN, reasoning=ReasoningRequest(effort="low")),
+    "cached": _beside(CachePoint()),
     "truncate": replace(PLAIN, truncate="end", max_input_tokens=12),
 }
 """``count`` is the gateway's affair, and ``count_tokens`` an operation of its own."""

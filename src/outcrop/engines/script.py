@@ -1,18 +1,21 @@
-"""What the scripted engine answers: a pure function of the request, as an iterator of events.
+"""What the scripted engine answers: a pure function of the request, as an iterator of events. Only
+the figures of its cache depend on what was asked before.
 
 A last user turn that holds ``script:`` and a JSON array is a script, else the answer echoes the
 texts of that turn. Steps of a script, made in order:
 
     {"text": "…"}                      that text
     {"tokens": 50}                     so many tokens of made-up text: " w0 w1 w2…"
+    {"reasoning": "…"}                 that thought; with "signature", its signature behind it
+    {"redacted": "…"}                  a thought that nobody may read
     {"tool": "name", "input": {…}}     a call; EngineFailed where the request does not allow it
     {"pause": "name"}                  waits for ``release(name)`` or for cancellation
     {"sleep_s": 0.5}                   waits that long
     {"error": "gone"}                  also failed, timeout, busy, not_ready
 
 A tool choice that demands a call gets one at the end if the script made none, with the smallest
-arguments that the schema allows; without a script ``json_schema`` is answered in that way too.
-Tokens are words, cut to eight characters. Every token is the only possible one, so sampling
+arguments that the schema allows; without a script ``json_schema`` is answered in that way too, and
+a thought comes first where one is asked for. Every token is the only possible one, so sampling
 parameters change nothing; log-probabilities are made up from the token.
 """
 
@@ -37,11 +40,13 @@ from outcrop.engines.protocol import (
     InputTooLong,
     Unsupported,
 )
+from outcrop.engines.scripted_prompt import CacheUse, PromptCache, pieces, prompt
 from outcrop.engines.stops import StopFilter
 from outcrop.generation import (
     Event,
     Finished,
     Generation,
+    ReasoningDelta,
     Started,
     Stop,
     Text,
@@ -55,7 +60,6 @@ from outcrop.generation import (
 )
 
 _MARK = re.compile(r"script:\s*(?=\[)")
-_PIECE = re.compile(r"\s*\S{1,8}|\s+")
 _ERRORS: dict[str, type[EngineError]] = {
     "gone": EngineGone,
     "failed": EngineFailed,
@@ -81,6 +85,13 @@ class _Say:
 
 
 @dataclass(frozen=True, slots=True)
+class _Think:
+    pieces: Iterable[str]
+    signature: str | None = None
+    redacted: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Call:
     tool: str
     arguments: Any
@@ -91,20 +102,7 @@ class _Fail:
     error: str
 
 
-_Step = _Say | _Call | _Fail | Pause | Sleep
-
-
-def pieces(text: str) -> list[str]:
-    """The tokens of a text; joined they are the text again."""
-    return _PIECE.findall(text)
-
-
-def prompt(generation: Generation) -> list[str]:
-    """The tokens of everything the model would read, before truncation."""
-    texts = [generation.system or ""]
-    texts += [_readable(part) for turn in generation.turns for part in turn.parts]
-    texts += [msgspec.json.encode(tool).decode() for tool in generation.tools]
-    return [piece for text in texts for piece in pieces(text)]
+_Step = _Say | _Think | _Call | _Fail | Pause | Sleep
 
 
 def fit(tokens: list[str], limit: int | None, truncate: Truncate) -> list[str]:
@@ -119,10 +117,15 @@ def fit(tokens: list[str], limit: int | None, truncate: Truncate) -> list[str]:
 class Answer:
     """One generation. ``tokens`` fixes the length of an echo."""
 
-    def __init__(self, generation: Generation, tokens: int | None, engine: str) -> None:
+    def __init__(
+        self, generation: Generation, tokens: int | None, engine: str, cache: PromptCache
+    ) -> None:
         self._generation = generation
         self._engine = engine
-        self._prompt = fit(prompt(generation), generation.max_input_tokens, generation.truncate)
+        whole = prompt(generation)
+        self._prompt = fit(whole, generation.max_input_tokens, generation.truncate)
+        # A prompt that was cut is not the one that comes again.
+        self._cache = cache.use(generation) if self._prompt is whole else CacheUse()
         self._steps = _steps(generation, tokens, engine)
         self._filter = StopFilter(generation.stop_sequences)
         self._plain = not generation.stop_sequences and generation.logprobs == "none"
@@ -141,12 +144,17 @@ class Answer:
         if self._matched is None:
             yield from self._flush()
         stop = self._stop or ("tool_use" if self._calls else "end")
-        yield Finished(stop, len(self._prompt), self._count, self._matched)
+        read, written = self._cache.read_tokens, self._cache.write_tokens
+        rest = len(self._prompt) - read - written
+        yield Finished(stop, rest, self._count, self._matched, read, written)
 
     def _make(self, step: _Step) -> Iterator[Event | Pause | Sleep]:
         match step:
             case _Say():
                 yield from self._say(step.pieces)
+            case _Think():
+                yield from self._flush()
+                yield from self._think(step)
             case _Call():
                 yield from self._flush()
                 yield from self._call(step)
@@ -170,6 +178,15 @@ class Answer:
                 self._stop = "stop_sequence"
                 return
         self._check_length(remaining)
+
+    def _think(self, thought: _Think) -> Iterator[Event]:
+        remaining = iter(thought.pieces)
+        for piece in itertools.islice(remaining, self._room):
+            self._count += 1
+            yield ReasoningDelta(piece, self._count)
+        self._check_length(remaining)
+        if self._stop is None and (thought.signature or thought.redacted):
+            yield ReasoningDelta("", self._count, thought.signature, thought.redacted)
 
     def _call(self, call: _Call) -> Iterator[Event]:
         _check_allowed(call, self._generation)
@@ -215,10 +232,6 @@ def _scored_prompt(tokens: list[str]) -> tuple[Token, ...]:
     )
 
 
-def _readable(part: Any) -> str:
-    return part.text if isinstance(part, Text | ToolResult) else msgspec.json.encode(part).decode()
-
-
 def _last_user_text(turns: tuple[Turn, ...]) -> str:
     for turn in reversed(turns):
         if turn.role == "user":
@@ -231,6 +244,8 @@ def _steps(generation: Generation, tokens: int | None, engine: str) -> list[_Ste
     script = _script(text)
     forced = generation.tool_choice.mode in ("any", "tool")
     steps: list[_Step] = script or []
+    if script is None and generation.reasoning is not None:
+        steps.append(_thought(generation, text))
     if script is None and not forced:
         steps.append(_Say(_echo(generation, text, tokens, engine)))
     if forced and not any(isinstance(step, _Call) for step in steps):
@@ -255,6 +270,10 @@ def _step(step: dict[str, Any]) -> _Step:
             return _Say(pieces(text))
         case {"tokens": int(count)}:
             return _Say(_words(count))
+        case {"reasoning": str(text)}:
+            return _Think(pieces(text), signature=step.get("signature"))
+        case {"redacted": str(text)}:
+            return _Think((), redacted=text.encode())
         case {"tool": str(name), "input": arguments}:
             return _Call(name, arguments)
         case {"pause": str(name)}:
@@ -276,6 +295,12 @@ def _echo(generation: Generation, text: str, tokens: int | None, engine: str) ->
     if tokens is None:
         return echo
     return itertools.islice(itertools.cycle(echo) if echo else _words(tokens), tokens)
+
+
+def _thought(generation: Generation, text: str) -> _Think:
+    asked = generation.reasoning
+    thought = pieces(f"The last turn has {len(pieces(text))} words.")
+    return _Think(thought[: asked.budget_tokens if asked else None], signature="c2NyaXB0ZWQ=")
 
 
 def _words(count: int) -> Iterator[str]:

@@ -13,11 +13,13 @@ from outcrop.engines import script
 from outcrop.engines.honours import PARAMETERS, honours
 from outcrop.engines.lift import Vectors, lift
 from outcrop.engines.protocol import EngineError
+from outcrop.engines.scripted_prompt import PromptCache, pieces, prompt
 from outcrop.generation import (
     EmbeddingRequest,
     Embeddings,
     Event,
     Generation,
+    ReasoningDelta,
     Sampling,
     TextDelta,
     ToolUseDelta,
@@ -27,8 +29,9 @@ DIMENSIONS = 384
 # The event loop gets a turn after so many events, even where the reader never waits.
 _TURN = 32
 _SAMPLERS = tuple(field.name for field in fields(Sampling))
+_MEDIA = ("image", "document, text", "document, pdf", "document, office", "video")
 _WAITS = (script.Pause, script.Sleep)
-_DELTAS = (TextDelta, ToolUseDelta)
+_DELTAS = (TextDelta, ReasoningDelta, ToolUseDelta)
 
 
 class ScriptedEngine:
@@ -38,6 +41,8 @@ class ScriptedEngine:
         PARAMETERS,
         where={
             **dict.fromkeys(_SAMPLERS, "accepted: one token is possible"),
+            **dict.fromkeys(_MEDIA, "accepted: counted as a word or two"),
+            **dict.fromkeys(("reasoning, budget", "reasoning, effort"), "a made-up thought"),
             "tools, tool": "a tool of the request",
             "json_schema": "a schema whose smallest value it finds",
             "dimensions": f"{DIMENSIONS} or more",
@@ -53,6 +58,7 @@ class ScriptedEngine:
         self.cancelled = 0
         self.failed = 0
         self._config = config
+        self._cache = PromptCache()
         self._reached: dict[str, asyncio.Event] = {}
         self._released: dict[str, asyncio.Event] = {}
 
@@ -68,7 +74,7 @@ class ScriptedEngine:
         self.started += 1
         outcome = "cancelled"
         try:
-            answer = script.Answer(generation, self._config.tokens, self.name)
+            answer = script.Answer(generation, self._config.tokens, self.name, self._cache)
             delay_s = self._config.delay_s
             for number, event in enumerate(answer.events(), 1):
                 if isinstance(event, _WAITS):
@@ -87,12 +93,11 @@ class ScriptedEngine:
             setattr(self, outcome, getattr(self, outcome) + 1)
 
     async def count_tokens(self, generation: Generation) -> int:
-        return len(script.prompt(generation))
+        return len(prompt(generation))
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         kept = [
-            script.fit(script.pieces(text), request.max_tokens, request.truncate)
-            for text in request.texts
+            script.fit(pieces(text), request.max_tokens, request.truncate) for text in request.texts
         ]
         vectors = np.stack([_vector("".join(tokens)) for tokens in kept])
         lifted = lift(vectors, request.dimensions, self.name)

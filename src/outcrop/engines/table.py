@@ -43,6 +43,26 @@ The names are the neutral ones of `src/outcrop/generation.py`. Each family has i
 """
 
 _NOTES: Final = """
+## Documents, thoughts and caches
+
+- `llama` and `openai` put a document of text in front of the text it came with, between
+  `<document name="…">` and `</document>`. Text is UTF-8, or UTF-16 with its mark; other bytes
+  are refused. Of HTML the text is taken, without scripts and styles.
+- A text-only server behind `openai` refuses an image itself. What a tool answered besides text
+  follows as a message of the user, since a tool's message holds text alone.
+- Earlier thoughts in a conversation go back to `bedrock`, signatures and all. `llama` and
+  `openai` leave them out, as the providers themselves do for turns that are over.
+- vLLM keeps to a budget only where it is started with `--reasoning-config`: a thought that grows
+  beyond it ends the answer with an error. Thoughts that a server makes unasked are passed on.
+- `cached` on `llama`: the figures are the engine's own, without a least length (AWS's 1,024
+  tokens are of its models). Of the prompt up to its last cache point, what need not be computed
+  is *read*, the rest *written*; it stays until another prompt takes its slot. Without cache
+  points the figures are 0. A prompt read from the cache and one computed at once differ in the
+  last digits of their probabilities, so that at temperature 0 two nearly equal tokens may change
+  places.
+- `cached` on `openai`: servers cache by themselves; what they say they read is told only where
+  the request has cache points, and none says what it wrote.
+
 ## The cost of likelihoods
 
 - `logprobs, generation` (Cohere `return_likelihoods: GENERATION`) costs next to nothing: the

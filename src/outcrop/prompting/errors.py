@@ -4,6 +4,7 @@ PromptingError
 ├── TemplateError         the model's chat template cannot render these turns
 ├── SchemaInvalid         a schema is not JSON Schema 2020-12 (the caller's mistake)
 ├── SchemaUnsupported     a valid schema that cannot be turned into a grammar or checked safely
+├── Unreadable            a part of the conversation that cannot be read as text
 ├── ToolArgumentsInvalid  the model called a tool with arguments its schema refuses
 └── OutputInvalid         the model's text is not JSON of the schema that was asked for
 """
@@ -23,6 +24,15 @@ class SchemaInvalid(PromptingError):
 
 class SchemaUnsupported(PromptingError):
     pass
+
+
+class Unreadable(PromptingError):
+    """``kind`` is ``image``, ``document`` or ``video``; ``form`` says what of that kind."""
+
+    def __init__(self, kind: str, form: str) -> None:
+        super().__init__(f"a {kind} of the format {form} cannot be read as text")
+        self.kind = kind
+        self.form = form
 
 
 class ToolArgumentsInvalid(PromptingError):

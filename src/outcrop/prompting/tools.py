@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 
-from outcrop.generation import Generation, Text, Tool, ToolResult, ToolUse, Turn
+from outcrop.generation import CachePoint, Generation, Text, Tool, ToolResult, ToolUse, Turn
+from outcrop.prompting.cachepoints import new_mark, take_out
 from outcrop.prompting.errors import SchemaUnsupported
 from outcrop.prompting.grammar import Grammar, literal
+from outcrop.prompting.plain import as_text, plain_parts
 from outcrop.prompting.reader import CALL_CLOSE, CALL_OPEN, Reader
 from outcrop.prompting.schemas import check
 from outcrop.prompting.templates import ChatTemplate, Segment
@@ -38,11 +40,14 @@ _DUTY = {
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What an engine needs: the prompt, the grammar that binds the sampler, and the reader."""
+    """What an engine needs: the prompt, the grammar that binds the sampler, and the reader.
+
+    ``generation`` is plain text; ``cached`` the segments up to its last cache point, if any."""
 
     segments: tuple[Segment, ...]
     grammar: str | None
     generation: Generation
+    cached: tuple[Segment, ...] = ()
 
     def reader(self) -> Reader:
         """A fresh reader, for one stream."""
@@ -52,25 +57,33 @@ class Prepared:
 
 
 def prepare(generation: Generation, template: ChatTemplate) -> Prepared:
-    """Raises TemplateError, SchemaInvalid or SchemaUnsupported."""
+    """Raises TemplateError, Unreadable, SchemaInvalid or SchemaUnsupported."""
     for tool in generation.tools:
         check(tool.schema)
     if generation.json_schema is not None:
         check(generation.json_schema)
-    turns = tuple(_render_turns(generation.turns))
-    segments = template.render(turns, _system(generation))
-    return Prepared(segments, _grammar(generation), generation)
+    generation = as_text(generation)
+    mark = new_mark(generation)
+    turns = tuple(_render_turns(generation.turns, mark))
+    marked = template.render(turns, _system(generation, mark))
+    segments, cached = take_out(marked, mark)
+    return Prepared(segments, _grammar(generation), generation, cached)
 
 
-def _system(generation: Generation) -> str | None:
+def _system(generation: Generation, mark: str) -> str | None:
+    system = generation.system
+    if system is not None and "system" in generation.cached:
+        system += mark
     if not generation.tools:
-        return generation.system
+        return system
     signatures = "\n".join(_signature(tool) for tool in generation.tools)
     duty = _DUTY.get(generation.tool_choice.mode) or (
         f"Answer this turn by calling the function {generation.tool_choice.name}."
     )
     tools = f"{_INSTRUCTIONS.format(signatures=signatures)}\n{duty}"
-    return tools if generation.system is None else f"{generation.system}\n\n{tools}"
+    if "tools" in generation.cached:
+        tools += mark
+    return tools if system is None else f"{system}\n\n{tools}"
 
 
 def _signature(tool: Tool) -> str:
@@ -81,27 +94,41 @@ def _signature(tool: Tool) -> str:
     return _json({"type": "function", "function": function})
 
 
-def _render_turns(turns: Sequence[Turn]) -> Iterator[Turn]:
+def _render_turns(turns: Sequence[Turn], mark: str) -> Iterator[Turn]:
     names: dict[str, str] = {}
     for turn in turns:
-        texts: list[Text] = []
-        for part in turn.parts:
+        texts: list[str] = []
+        waiting = ""
+        for part in plain_parts(turn.parts):
+            if isinstance(part, CachePoint):
+                # The mark is no text of its own, which would stand on a line of its own.
+                waiting = _mark_end(texts, mark)
+                continue
             if isinstance(part, ToolUse):
                 names[part.id] = part.name
-            texts.append(_render_part(part, names))
-        yield Turn(turn.role, tuple(texts))
+            texts.append(waiting + _render_part(part, names))
+            waiting = ""
+        yield Turn(turn.role, tuple(Text(text) for text in texts))
 
 
-def _render_part(part: Text | ToolUse | ToolResult, names: Mapping[str, str]) -> Text:
+def _mark_end(texts: list[str], mark: str) -> str:
+    """Marks the end of the last text; where there is none, returns what the next begins with."""
+    if not texts:
+        return mark
+    texts[-1] += mark
+    return ""
+
+
+def _render_part(part: Text | ToolUse | ToolResult, names: Mapping[str, str]) -> str:
     match part:
         case Text():
-            return part
+            return part.text
         case ToolUse():
-            return Text(f"{CALL_OPEN}\n{_call(part.name, part.input)}\n{CALL_CLOSE}")
+            return f"{CALL_OPEN}\n{_call(part.name, part.input)}\n{CALL_CLOSE}"
         case ToolResult():
             answer = {"error" if part.is_error else "content": part.text}
             named = {"name": names[part.tool_use_id]} if part.tool_use_id in names else {}
-            return Text(f"<tool_response>\n{_json({**named, **answer})}\n</tool_response>")
+            return f"<tool_response>\n{_json({**named, **answer})}\n</tool_response>"
 
 
 def _call(name: str, arguments: Mapping[str, Any]) -> str:

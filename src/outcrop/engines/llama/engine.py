@@ -19,7 +19,7 @@ from outcrop.engines.honours import TEXT, honours
 from outcrop.engines.llama.answer import Answer
 from outcrop.engines.llama.client import LlamaClient
 from outcrop.engines.llama.parameters import free_cpus
-from outcrop.engines.llama.prompt import PromptToken, cut, prompt_tokens, token_ids
+from outcrop.engines.llama.prompt import PromptToken, cacheable, cut, prompt_tokens, token_ids
 from outcrop.engines.llama.sampling import refuse_unsupported, request_body
 from outcrop.engines.llama.scoring import Scorer
 from outcrop.engines.llama.supervisor import Endpoint, Launch, Supervisor
@@ -38,7 +38,9 @@ from outcrop.prompting.errors import (
     SchemaUnsupported,
     TemplateError,
     ToolArgumentsInvalid,
+    Unreadable,
 )
+from outcrop.prompting.plain import has_documents
 from outcrop.prompting.templates import ChatTemplate, chatml, jinja
 from outcrop.prompting.tools import Prepared, prepare
 
@@ -67,6 +69,7 @@ class _Prompt:
     ids: tuple[int, ...]
     max_tokens: int
     tokens: tuple[PromptToken, ...] = ()
+    cacheable: int = 0
 
 
 class LlamaEngine:
@@ -74,7 +77,15 @@ class LlamaEngine:
 
     HONOURS = honours(
         TEXT,
-        without=("normalized_frequency_penalty",),
+        without=(
+            "normalized_frequency_penalty",
+            "image",
+            "video",
+            "document, pdf",
+            "document, office",
+            "reasoning, budget",
+            "reasoning, effort",
+        ),
         where={
             "logit_bias": "tokens of its vocabulary",
             "json_schema": "a schema that a grammar can say",
@@ -134,7 +145,7 @@ class LlamaEngine:
         async with self._gate.admit():
             self.last_used = asyncio.get_running_loop().time()
             with _prompting_errors(self.name):
-                prepared = prepare(generation, (await self._load()).template)
+                prepared = await _prepare(generation, (await self._load()).template)
             return len(await token_ids(self._client, prepared.segments))
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
@@ -206,8 +217,8 @@ class LlamaEngine:
 
     async def _generate(self, generation: Generation) -> AsyncGenerator[Event]:
         model = await self._load()
-        refuse_unsupported(generation.sampling, model.gguf.vocabulary_size, self.name)
-        prepared = prepare(generation, model.template)
+        refuse_unsupported(generation, model.gguf.vocabulary_size, self.name)
+        prepared = await _prepare(generation, model.template)
         prompt = await self._prompt(prepared)
         scorer = self._scorer(model)
         scored: tuple[Token, ...] = ()
@@ -219,8 +230,9 @@ class LlamaEngine:
             generation.sampling,
             grammar=prepared.grammar,
             logprobs=generation.logprobs != "none",
+            cached=bool(prepared.cached),
         )
-        answer = Answer(prepared, prompt.ids, scorer)
+        answer = Answer(prepared, prompt.ids, scorer, prompt.cacheable)
         started = False
         async with aclosing(self._client.stream(body)) as chunks:
             async for chunk in chunks:
@@ -251,7 +263,8 @@ class LlamaEngine:
                 limit = context - max(1, min(generation.max_tokens, context // 2))
             tokens = cut(tokens, limit, generation.truncate, len(ids))
             ids = tuple(token.id for token in tokens)
-        return _Prompt(ids, min(generation.max_tokens, context - len(ids)), tuple(tokens))
+        marked = await cacheable(self._client, prepared.cached, ids)
+        return _Prompt(ids, min(generation.max_tokens, context - len(ids)), tuple(tokens), marked)
 
     async def _slot_context(self) -> int:
         if self._context is None:
@@ -267,11 +280,19 @@ class LlamaEngine:
         return self._scores
 
 
+async def _prepare(generation: Generation, template: ChatTemplate) -> Prepared:
+    if has_documents(generation):
+        return await asyncio.to_thread(prepare, generation, template)
+    return prepare(generation, template)
+
+
 @contextmanager
 def _prompting_errors(engine: str) -> Generator[None]:
     try:
         yield
     except (SchemaInvalid, SchemaUnsupported) as error:
         raise Unsupported("schema", str(error), engine) from error
+    except Unreadable as error:
+        raise Unsupported(error.kind, error.form, engine) from error
     except (ToolArgumentsInvalid, OutputInvalid, TemplateError) as error:
         raise EngineFailed(f"engine {engine!r}: {error}") from error

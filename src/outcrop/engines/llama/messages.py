@@ -18,6 +18,12 @@ class Probability(msgspec.Struct, frozen=True):
     top_logprobs: list[Alternative] = []
 
 
+class Timings(msgspec.Struct, frozen=True):
+    """``cache_n`` tokens of the prompt were not computed again."""
+
+    cache_n: int = 0
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """One event of a completion. A token that leaves a character incomplete has no event: it shows
     only in ``tokens_predicted`` of the next one."""
@@ -29,6 +35,7 @@ class Chunk(msgspec.Struct, frozen=True):
     tokens_predicted: int = 0
     tokens_evaluated: int = 0
     completion_probabilities: list[Probability] = []
+    timings: Timings | None = None
 
 
 class Piece(msgspec.Struct, frozen=True):

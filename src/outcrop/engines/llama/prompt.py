@@ -7,6 +7,7 @@ import asyncio
 import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from outcrop.engines.llama.client import LlamaClient
 from outcrop.engines.protocol import InputTooLong
@@ -28,6 +29,15 @@ async def token_ids(client: LlamaClient, segments: Sequence[Segment]) -> tuple[i
         *(client.tokenize(segment.text, special=segment.special) for segment in segments)
     )
     return tuple(token for part in parts for token in part)
+
+
+async def cacheable(client: LlamaClient, cached: Sequence[Segment], prompt: Sequence[int]) -> int:
+    """How many tokens of ``prompt`` belong to its segments ``cached`` alone: one that reaches over
+    their end does not."""
+    if not cached:
+        return 0
+    pairs = zip(await token_ids(client, cached), prompt, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 async def prompt_tokens(

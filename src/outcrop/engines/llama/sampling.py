@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from outcrop.engines.protocol import Unsupported
-from outcrop.generation import Sampling
+from outcrop.generation import Generation, Sampling
 
 # In this order a top-k of 5 and a top-p of 0.9 mean: 0.9 of what the five tokens hold together.
 _SAMPLERS = ("penalties", "top_k", "top_p", "temperature")
@@ -40,6 +40,7 @@ def request_body(
     *,
     grammar: str | None = None,
     logprobs: bool = False,
+    cached: bool = False,
 ) -> dict[str, Any]:
     seed = sampling.seed
     return {
@@ -58,8 +59,11 @@ def request_body(
         "grammar": grammar or "",
         "n_probs": 1 if logprobs else 0,
         # A prompt read in one batch and one read from the cache differ in the last digits: what
-        # has to repeat exactly is computed from its first token on.
-        "cache_prompt": sampling.temperature > 0 and seed is None,
+        # has to repeat exactly is computed from its first token on, unless its caller set cache
+        # points.
+        "cache_prompt": cached or (sampling.temperature > 0 and seed is None),
+        # What was read from the cache is then told with the first token.
+        "timings_per_token": cached,
     }
 
 
@@ -71,8 +75,11 @@ def forced_body(prompt: Sequence[int], token: int, alternatives: int = 1) -> dic
     return {**body, "n_probs": alternatives, "cache_prompt": True}
 
 
-def refuse_unsupported(sampling: Sampling, vocabulary_size: int, engine: str) -> None:
-    """Raises Unsupported for what llama.cpp would ignore."""
+def refuse_unsupported(generation: Generation, vocabulary_size: int, engine: str) -> None:
+    """Raises Unsupported for what llama.cpp would ignore, or its models cannot do."""
+    sampling = generation.sampling
+    if generation.reasoning is not None:
+        raise Unsupported("reasoning", generation.reasoning, engine)
     if sampling.normalized_frequency_penalty:
         raise Unsupported(
             "normalized_frequency_penalty", sampling.normalized_frequency_penalty, engine

@@ -1,7 +1,7 @@
 """An engine that is any OpenAI-compatible server: vLLM, Ray Serve LLM, Ollama, TGI, llama.cpp.
 
 What a server can do beyond OpenAI's interface is known from its model list (``peers.py``), asked
-once. Reasoning that a server streams apart from the answer is counted and not passed on.
+once.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from outcrop.engines.gate import Gate
 from outcrop.engines.openai import embeddings, peers, request as rendering
 from outcrop.engines.openai.honours import HONOURS
 from outcrop.engines.openai.http import Client
+from outcrop.engines.openai.messages import has_media, messages, only_text
 from outcrop.engines.openai.sse import EventParser, EventTooLong
 from outcrop.engines.openai.stream import Reader
 from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
@@ -52,8 +53,7 @@ class OpenAIEngine:
     async def generate(self, generation: Generation) -> AsyncGenerator[Event]:
         async with self._gate.admit():
             peer, model = await self._recognize()
-            body = rendering.render(generation, model, peer, self.name)
-            body |= self._truncation(generation, peer)
+            body = await self._render(generation, model, peer)
             try:
                 async with aclosing(self._stream(generation, body)) as events:
                     async for event in events:
@@ -61,14 +61,17 @@ class OpenAIEngine:
             except InputTooLong as error:
                 # Prompt and answer share the context: a prompt that fits gets what is left of it.
                 left = error.limit - error.received
-                if left <= 0 or left >= body["max_tokens"]:
+                if left <= 0 or left >= body[peer.max_tokens]:
                     raise
-                async for event in self._stream(generation, body | {"max_tokens": left}):
+                async for event in self._stream(generation, body | {peer.max_tokens: left}):
                     yield event
 
     async def count_tokens(self, generation: Generation) -> int:
         peer, model = await self._recognize()
-        body: dict[str, Any] = {"messages": rendering.messages(generation)}
+        if not only_text(generation):
+            # These requests count a placeholder for an image.
+            raise Unsupported("counting tokens", "of media", self.name)
+        body: dict[str, Any] = {"messages": messages(generation, peer, self.name)}
         if generation.tools:
             body["tools"] = rendering.tools(generation)
         tokenize = f"{self._client.root}/tokenize"
@@ -96,12 +99,19 @@ class OpenAIEngine:
         async with self._recognizing:
             if self._peer is None:
                 listed = await self._client.get(f"{self._client.url}/models", peers.ModelList)
-                self._peer = peers.recognize(listed)
+                self._peer = peers.recognize(listed, self._config.url)
                 self._model = self._model or (listed.data[0].id if listed.data else None)
                 self.served_by = f"{self._peer.name}/{self._model}"
         if self._model is None:
             raise EngineFailed(f"{self._config.url} lists no model, and none is configured")
         return self._peer, self._model
+
+    async def _render(self, generation: Generation, model: str, peer: peers.Peer) -> dict[str, Any]:
+        def render() -> dict[str, Any]:
+            body = rendering.render(generation, model, peer, self.name)
+            return body | self._truncation(generation, peer)
+
+        return await asyncio.to_thread(render) if has_media(generation) else render()
 
     async def _stream(self, generation: Generation, body: dict[str, Any]) -> AsyncGenerator[Event]:
         reader, parser = Reader(generation), EventParser()
@@ -122,7 +132,8 @@ class OpenAIEngine:
         if generation.truncate == "start" and peer.truncation:
             return {"truncate_prompt_tokens": limit}
         # No text has more tokens than bytes, and a template adds few: what is short fits surely.
-        if len(msgspec.json.encode(rendering.messages(generation))) + 64 <= limit:
+        size = len(msgspec.json.encode(messages(generation, peer, self.name)))
+        if only_text(generation) and size + 64 <= limit:
             return {}
         raise Unsupported("truncate", generation.truncate, self.name)
 

@@ -6,7 +6,12 @@ from typing import Final
 from outcrop.engines.honours import PARAMETERS, Honours, honours
 from outcrop.engines.openai.peers import ALL, Peer
 
-REFUSED: Final = ("normalized_frequency_penalty", "logprobs, all", "embedding truncate")
+REFUSED: Final = (
+    "normalized_frequency_penalty",
+    "logprobs, all",
+    "document, office",
+    "embedding truncate",
+)
 
 
 def _where(can: Callable[[Peer], object]) -> str:
@@ -22,6 +27,10 @@ HONOURS: Final[Honours] = honours(
         "tools, any": _where(lambda peer: peer.tool_choice),
         "tools, tool": _where(lambda peer: peer.tool_choice),
         "prefill": _where(lambda peer: peer.prefill is not None),
+        "document, pdf": _where(lambda peer: peer.pdf),
+        "video": _where(lambda peer: peer.video),
+        "reasoning, budget": _where(lambda peer: peer.budget),
+        "reasoning, effort": _where(lambda peer: peer.effort),
         "truncate": f"{_where(lambda peer: peer.truncation)} at the start; else what surely fits",
         "count_tokens": _where(lambda peer: peer.tokenizer),
         "dimensions": "fewer than its own only where the server can",

@@ -1,12 +1,14 @@
 """What each OpenAI-compatible server can do beyond, or lacks of, OpenAI's own interface.
 
-A server is known by its model list: ``owned_by`` says who serves. Unknown ones get plain OpenAI.
-Sources: the servers' own documentation; llama.cpp's answers were also tried.
+OpenAI's own service is known by its address, every other server by its model list: ``owned_by``
+says who serves. Unknown ones get plain OpenAI. Sources: the servers' own documentation; llama.cpp's
+answers were also tried.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,7 +19,9 @@ class Peer:
 
     ``include_stop``: it can return the stop sequence it met. ``counts``: how an answer's tokens are
     told while it streams. ``tokenizer``: which requests count tokens. ``truncation``: it can cut
-    the start of a prompt.
+    the start of a prompt. ``pdf`` and ``video``: it documents a content part for them (images have
+    one everywhere). ``effort`` and ``budget``: it documents how hard, or how many tokens long, a
+    model may be asked to think. ``max_tokens`` is its name for the limit of an answer.
     """
 
     name: str
@@ -32,9 +36,15 @@ class Peer:
     logit_bias: bool = True
     tool_choice: bool = True
     named_tool: bool = True
+    pdf: bool = False
+    video: bool = False
+    effort: bool = False
+    budget: bool = False
+    max_tokens: str = "max_tokens"
 
 
 PLAIN = Peer("openai")
+OPENAI = Peer("openai.com", pdf=True, effort=True, max_tokens="max_completion_tokens")
 VLLM = Peer(
     "vllm",
     neutral={"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
@@ -44,6 +54,9 @@ VLLM = Peer(
     continuous_usage=True,
     tokenizer="vllm",
     truncation=True,
+    video=True,
+    effort=True,
+    budget=True,
 )
 LLAMA_CPP = Peer(
     "llama.cpp",
@@ -54,10 +67,11 @@ LLAMA_CPP = Peer(
     tokenizer="llama.cpp",
     named_tool=False,
 )
-OLLAMA = Peer("ollama", prefill={}, logit_bias=False, tool_choice=False)
+OLLAMA = Peer("ollama", prefill={}, logit_bias=False, tool_choice=False, effort=True)
 TGI = Peer("tgi", logit_bias=False)
 
-ALL = (PLAIN, VLLM, LLAMA_CPP, OLLAMA, TGI)
+ALL = (PLAIN, OPENAI, VLLM, LLAMA_CPP, OLLAMA, TGI)
+_OPENAI_HOST = "api.openai.com"
 _BY_OWNER = {"vllm": VLLM, "llamacpp": LLAMA_CPP, "library": OLLAMA}
 
 
@@ -70,8 +84,11 @@ class ModelList(msgspec.Struct):
     data: list[Listed] = []
 
 
-def recognize(models: ModelList) -> Peer:
-    """TGI names the model as its own owner; llama.cpp, vLLM and Ollama name themselves."""
+def recognize(models: ModelList, url: str) -> Peer:
+    """TGI names the model as its own owner; llama.cpp, vLLM and Ollama name themselves. Many name
+    OpenAI as the owner who are not."""
+    if urlsplit(url).hostname == _OPENAI_HOST:
+        return OPENAI
     if not models.data:
         return PLAIN
     first = models.data[0]

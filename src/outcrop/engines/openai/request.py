@@ -4,30 +4,29 @@ What the server cannot honour is refused here. ``stream.py`` finds the stop sequ
 connection is closed at the first: they go to the server too where it returns the one it met.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
+from outcrop.engines.openai.messages import messages
 from outcrop.engines.openai.peers import Peer
 from outcrop.engines.protocol import Unsupported
-from outcrop.generation import Generation, Sampling, Text, ToolResult, ToolUse, Turn
+from outcrop.generation import Generation, Sampling
 
 
 def render(generation: Generation, model: str, peer: Peer, engine: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": model,
-        "messages": messages(generation),
+        "messages": messages(generation, peer, engine),
         "stream": True,
         "stream_options": _stream_options(peer),
         # Nobody generates nothing: of an answer of length 0 one token is made and dropped.
-        "max_tokens": max(generation.max_tokens, 1),
+        peer.max_tokens: max(generation.max_tokens, 1),
         **peer.neutral,
         **peer.stream,
         **_sampling(generation.sampling, peer, engine),
         **_tools(generation, peer, engine),
         **_prefill(generation, peer, engine),
         **_logprobs(generation, engine),
+        **_reasoning(generation, peer, engine),
     }
     if generation.json_schema is not None:
         schema = {"name": "answer", "schema": generation.json_schema, "strict": True}
@@ -35,12 +34,6 @@ def render(generation: Generation, model: str, peer: Peer, engine: str) -> dict[
     if generation.stop_sequences and peer.include_stop:
         body |= {"stop": generation.stop_sequences, "include_stop_str_in_output": True}
     return body
-
-
-def messages(generation: Generation) -> list[dict[str, Any]]:
-    system = generation.system
-    opening = [] if system is None else [{"role": "system", "content": system}]
-    return opening + [message for turn in generation.turns for message in _messages(turn)]
 
 
 def tools(generation: Generation) -> list[dict[str, Any]]:
@@ -55,30 +48,6 @@ def tools(generation: Generation) -> list[dict[str, Any]]:
         }
         for tool in generation.tools
     ]
-
-
-def _messages(turn: Turn) -> Iterator[dict[str, Any]]:
-    texts = [part.text for part in turn.parts if isinstance(part, Text)]
-    if turn.role == "assistant":
-        calls = [_call(part) for part in turn.parts if isinstance(part, ToolUse)]
-        content = "".join(texts)
-        yield {"role": "assistant", "content": content if content or not calls else None} | (
-            {"tool_calls": calls} if calls else {}
-        )
-        return
-    # Results come first: OpenAI's form wants them right behind the calls they answer.
-    for part in turn.parts:
-        if isinstance(part, ToolResult):
-            text = f"Error: {part.text}" if part.is_error else part.text
-            yield {"role": "tool", "tool_call_id": part.tool_use_id, "content": text}
-    if texts:
-        yield {"role": "user", "content": "\n".join(texts)}
-
-
-def _call(part: ToolUse) -> dict[str, Any]:
-    arguments = msgspec.json.encode(part.input).decode()
-    function = {"name": part.name, "arguments": arguments}
-    return {"id": part.id, "type": "function", "function": function}
 
 
 def _stream_options(peer: Peer) -> dict[str, bool]:
@@ -149,3 +118,16 @@ def _logprobs(generation: Generation, engine: str) -> dict[str, Any]:
         case "all":
             # A chat stream carries no log-probabilities of the prompt on any of these servers.
             raise Unsupported("logprobs", "all", engine)
+
+
+def _reasoning(generation: Generation, peer: Peer, engine: str) -> dict[str, Any]:
+    asked = generation.reasoning
+    if asked is None:
+        return {}
+    if asked.budget_tokens is not None and peer.budget:
+        effort = {"reasoning_effort": asked.effort} if asked.effort else {}
+        return {"thinking_token_budget": asked.budget_tokens} | effort
+    if asked.budget_tokens is None and asked.effort is not None and peer.effort:
+        return {"reasoning_effort": asked.effort}
+    # No server documents a word for thinking by itself, without a measure.
+    raise Unsupported("reasoning", asked, engine)

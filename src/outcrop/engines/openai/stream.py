@@ -3,6 +3,9 @@
 Counts come from the server wherever it tells them: usage in every chunk (vLLM), timings (llama.cpp)
 or usage at the end. Where it tells nothing until the end, ``Started`` says 0 input tokens, and an
 answer that ended at a stop sequence found here counts one token a chunk or log-probability.
+
+Tokens read from a cache are told apart where the caller set cache points. No server tells what it
+put into its cache.
 """
 
 import secrets
@@ -18,6 +21,7 @@ from outcrop.generation import (
     Event,
     Finished,
     Generation,
+    ReasoningDelta,
     Started,
     Stop,
     TextDelta,
@@ -25,8 +29,11 @@ from outcrop.generation import (
     ToolUseDelta,
     ToolUseStarted,
 )
+from outcrop.prompting.cachepoints import has_cache_points
 
 UNKNOWN_TOKEN_ID = -1
+# A server that ends a thought does so with words of its own.
+BUDGET_SLACK = 64
 
 
 class _Function(msgspec.Struct):
@@ -42,6 +49,9 @@ class _ToolCall(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     content: str | None = None
+    # The name of today and the older one; servers in between send both.
+    reasoning: Any = None
+    reasoning_content: Any = None
     tool_calls: list[_ToolCall] | None = None
 
 
@@ -61,9 +71,14 @@ class _Choice(msgspec.Struct):
     logprobs: _Logprobs | None = None
 
 
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_tokens_details: _PromptDetails | None = None
 
 
 class _Timings(msgspec.Struct):
@@ -98,8 +113,10 @@ class Reader:
         self._filter = StopFilter(generation.stop_sequences)
         self._input_tokens = 0
         self._output_tokens = 0
+        self._cached_tokens = 0
         self._counted = False
         self._started = False
+        self._has_text = False
         self._stop: Stop | None = None
         self._matched: str | None = None
         self._call_index = -1
@@ -136,7 +153,9 @@ class Reader:
         # Several servers say "stop" after a call, above all after one that was demanded.
         stop = "tool_use" if self._stop == "end" and self._call_index >= 0 else self._stop
         output_tokens = self._output_tokens if self._generation.max_tokens else 0
-        yield Finished(stop, self._input_tokens, output_tokens, self._matched)
+        read = self._cached_tokens if has_cache_points(self._generation) else 0
+        rest = self._input_tokens - read
+        yield Finished(stop, rest, output_tokens, self._matched, cache_read_tokens=read)
 
     def _read(self, data: bytes) -> _Chunk:
         try:
@@ -151,10 +170,13 @@ class Reader:
         if chunk.usage is not None:
             self._input_tokens = chunk.usage.prompt_tokens
             self._output_tokens = chunk.usage.completion_tokens
+            details = chunk.usage.prompt_tokens_details
+            self._cached_tokens = (details.cached_tokens if details else None) or 0
             self._counted = True
         elif chunk.timings is not None:
             self._input_tokens = chunk.timings.cache_n + chunk.timings.prompt_n
             self._output_tokens = chunk.timings.predicted_n
+            self._cached_tokens = chunk.timings.cache_n
             self._counted = True
 
     def _start(self) -> Iterator[Event]:
@@ -167,7 +189,11 @@ class Reader:
         yield Started(self._input_tokens)
 
     def _content(self, choice: _Choice) -> Iterator[Event]:
-        if choice.delta.content or _tokens(choice):
+        thought = _thought(choice)
+        if thought:
+            yield from self._think(thought)
+        # The log-probabilities that come with a thought are the thought's.
+        if choice.delta.content or (_tokens(choice) and not thought):
             yield from self._text(choice)
         for call in choice.delta.tool_calls or ():
             if self._matched is None:
@@ -177,7 +203,20 @@ class Reader:
         if choice.finish_reason is not None and self._matched is None:
             self._stop = _stop(choice.finish_reason)
 
+    def _think(self, thought: str) -> Iterator[Event]:
+        yield from self._flush()
+        asked = self._generation.reasoning
+        budget = asked.budget_tokens if asked else None
+        only_thought = self._call_index < 0 and not self._has_text
+        if budget is not None and only_thought and self._output_tokens > budget + BUDGET_SLACK:
+            raise EngineFailed(
+                f"the server thinks longer than the {budget} tokens it was asked to; vLLM keeps to "
+                "a budget where it is started with --reasoning-config"
+            )
+        yield ReasoningDelta(thought, self._output_tokens)
+
     def _text(self, choice: _Choice) -> Iterator[Event]:
+        self._has_text = True
         tokens = _tokens(choice) if self._generation.logprobs != "none" else ()
         text, released, matched = self._filter.feed(choice.delta.content or "", tokens)
         if text or released:
@@ -230,7 +269,13 @@ def _stop(reason: str) -> Stop:
 
 
 def _carries(choice: _Choice) -> bool:
-    return bool(choice.delta.content or choice.delta.tool_calls or _tokens(choice))
+    delta = choice.delta
+    return bool(delta.content or delta.tool_calls or _tokens(choice) or _thought(choice))
+
+
+def _thought(choice: _Choice) -> str:
+    thought = choice.delta.reasoning or choice.delta.reasoning_content
+    return thought if isinstance(thought, str) else ""
 
 
 def _tokens(choice: _Choice) -> tuple[Token, ...]:

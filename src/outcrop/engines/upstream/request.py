@@ -1,11 +1,13 @@
 """A generation as the body of Converse; what Converse has no word for is refused here."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from outcrop.engines.protocol import Unsupported
-from outcrop.generation import Generation, Part, Sampling, Text, ToolResult, ToolUse
+from outcrop.engines.upstream.content import CACHE_POINT, blocks, has_media
+from outcrop.engines.upstream.reasoning import reasoning_fields
+from outcrop.generation import Generation, Sampling, ToolResult, ToolUse
 
 # Converse names no top-k: these providers take it under the name of their own body.
 _TOP_K = {"anthropic": "top_k", "cohere": "k"}
@@ -23,8 +25,13 @@ def render(generation: Generation, model: str, engine: str) -> dict[str, Any]:
     _check(generation, engine)
     body = conversation(generation, engine)
     body["inferenceConfig"] = _inference(generation)
+    fields: dict[str, Any] = {}
     if generation.sampling.top_k:
-        body["additionalModelRequestFields"] = _top_k(generation.sampling.top_k, model, engine)
+        fields |= _top_k(generation.sampling.top_k, model, engine)
+    if generation.reasoning is not None:
+        fields |= reasoning_fields(generation.reasoning, model, engine)
+    if fields:
+        body["additionalModelRequestFields"] = fields
     if len(generation.stop_sequences) > 1:
         # Which of several was met is told only by models that have this field.
         body["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
@@ -35,29 +42,22 @@ def conversation(generation: Generation, engine: str) -> dict[str, Any]:
     """Messages, system and tools: what CountTokens reads too."""
     body: dict[str, Any] = {
         "messages": [
-            {"role": turn.role, "content": [_block(part) for part in turn.parts]}
-            for turn in generation.turns
+            {"role": turn.role, "content": blocks(turn.parts)} for turn in generation.turns
         ]
     }
     if generation.system is not None:
-        body["system"] = [{"text": generation.system}]
+        body["system"] = [{"text": generation.system}, *_cache_point("system", generation)]
     if generation.tools and generation.tool_choice.mode == "none":
-        if any(not isinstance(part, Text) for turn in generation.turns for part in turn.parts):
+        parts = [part for turn in generation.turns for part in turn.parts]
+        if any(isinstance(part, ToolUse | ToolResult) for part in parts):
             raise Unsupported("tool_choice", "none", engine)
     elif generation.tools:
         body["toolConfig"] = _tools(generation)
     return body
 
 
-def _block(part: Part) -> dict[str, Any]:
-    match part:
-        case Text(text):
-            return {"text": text}
-        case ToolUse(identity, name, arguments):
-            return {"toolUse": {"toolUseId": identity, "name": name, "input": arguments}}
-        case ToolResult(identity, text, is_error):
-            result = {"toolUseId": identity, "content": [{"text": text}]}
-            return {"toolResult": result | ({"status": "error"} if is_error else {})}
+def _cache_point(place: Literal["system", "tools"], generation: Generation) -> list[Any]:
+    return [CACHE_POINT] if place in generation.cached else []
 
 
 def _tools(generation: Generation) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _tools(generation: Generation) -> dict[str, Any]:
             specification["description"] = tool.description
         tools.append({"toolSpec": specification})
     return {
-        "tools": tools,
+        "tools": [*tools, *_cache_point("tools", generation)],
         "toolChoice": {choice.mode: {"name": choice.name} if choice.mode == "tool" else {}},
     }
 
@@ -105,7 +105,9 @@ def _check(generation: Generation, engine: str) -> None:
     if generation.json_schema is not None:
         raise Unsupported("json_schema", generation.json_schema, engine)
     limit = generation.max_input_tokens
+    if generation.truncate == "none" or limit is None:
+        return
     # No text has more tokens than bytes: what is short needs no cut.
     longest = len(msgspec.json.encode((generation.system, generation.turns)))
-    if generation.truncate != "none" and limit is not None and longest > limit:
+    if longest > limit or has_media(generation):
         raise Unsupported("truncate", generation.truncate, engine)

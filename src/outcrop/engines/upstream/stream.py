@@ -15,6 +15,7 @@ from outcrop.generation import (
     Event,
     Finished,
     Generation,
+    ReasoningDelta,
     Started,
     Stop,
     TextDelta,
@@ -38,14 +39,23 @@ class _Use(msgspec.Struct, rename="camel"):
     input: str | None = None
 
 
+class _Thought(msgspec.Struct, rename="camel"):
+    text: str | None = None
+    signature: str | None = None
+    redacted_content: bytes | None = None
+
+
 class _Delta(msgspec.Struct, rename="camel"):
     text: str | None = None
+    reasoning_content: _Thought | None = None
     tool_use: _Use | None = None
 
 
 class _Usage(msgspec.Struct, rename="camel"):
     input_tokens: int
     output_tokens: int
+    cache_read_input_tokens: int = 0
+    cache_write_input_tokens: int = 0
 
 
 class _Fields(msgspec.Struct):
@@ -93,7 +103,14 @@ class Reader:
             yield from self._flush()
         usage = self._usage
         output_tokens = usage.output_tokens if self._generation.max_tokens else 0
-        yield Finished(self._stop, usage.input_tokens, output_tokens, self._matched or self._told)
+        yield Finished(
+            self._stop,
+            usage.input_tokens,
+            output_tokens,
+            self._matched or self._told,
+            usage.cache_read_input_tokens,
+            usage.cache_write_input_tokens,
+        )
 
     def _content(self, payload: _Payload) -> Iterator[Event]:
         if payload.start is not None and payload.start.tool_use is not None:
@@ -103,11 +120,23 @@ class Reader:
         delta = payload.delta
         if delta is None:
             return
+        if delta.reasoning_content is not None:
+            yield from self._think(delta.reasoning_content)
         if delta.text:
             yield from self._text(delta.text)
         if delta.tool_use is not None and delta.tool_use.input:
             self._deltas += 1
             yield ToolUseDelta(delta.tool_use.input, self._deltas)
+
+    def _think(self, thought: _Thought) -> Iterator[Event]:
+        yield from self._flush()
+        self._deltas += 1
+        if thought.redacted_content is not None:
+            yield ReasoningDelta("", self._deltas, redacted=thought.redacted_content)
+        elif thought.signature is not None:
+            yield ReasoningDelta("", self._deltas, thought.signature)
+        elif thought.text:
+            yield ReasoningDelta(thought.text, self._deltas)
 
     def _text(self, received: str) -> Iterator[Event]:
         self._deltas += 1
