@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import boto3
 import botocore.config
-import msgspec
 import pytest
+
+from outcrop.server import status
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -117,15 +118,13 @@ def start_gateway(folder: Path, toml: str, *arguments: str) -> Gateway:
             stderr=subprocess.STDOUT,
             env=environment,
         )
-    status = data_dir / "server.json"
     deadline = time.monotonic() + 60
-    while not status.exists():
+    while (found := status.find(data_dir)) is None or found.pid != process.pid:
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             pytest.fail(f"outcrop serve did not start:\n{(folder / 'server.log').read_text()}")
         time.sleep(0.02)
-    url = msgspec.json.decode(status.read_bytes(), type=dict[str, Any])["url"]
-    return Gateway(process, url, data_dir, config)
+    return Gateway(process, found.url, data_dir, config)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,7 +20,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Where the gateway listens. With ``tls_certificate`` and ``tls_key`` (PEM) it speaks TLS."""
 
     host: str = "127.0.0.1"
-    port: int = 4510
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4510
     region: str = "us-east-1"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -174,6 +174,10 @@ def load(
         config = msgspec.convert(table, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from error
+    if (config.server.tls_certificate is None) != (config.server.tls_key is None):
+        raise ConfigError(
+            f"{source}: server.tls_certificate and server.tls_key are set together or not at all."
+        )
     return msgspec.structs.replace(
         config,
         data_dir=config.data_dir.expanduser().absolute(),

@@ -1,7 +1,7 @@
 """The path of a request, on one screen: ``App.handle``."""
 
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -18,7 +18,7 @@ from outcrop.security.authenticate import authenticate
 from outcrop.server.deployment import Deployment
 from outcrop.services.call import Answer, Call, StreamAnswer
 from outcrop.services.offload import read_beside
-from outcrop.services.operation import Handled, aws_errors, aws_stream_error, find_handler
+from outcrop.services.operation import Handled, Handler, aws_errors, aws_stream_error, find_handler
 from outcrop.wire import json
 from outcrop.wire.http import Request, Response
 from outcrop.wire.parse import parse_request
@@ -62,13 +62,12 @@ class App:
                 now=now,
             )
             self._deployment.state.directory.touch(caller.key_id, now)
+            handler = _handler(operation)
             params = await read_beside(len(request.body), lambda: _params(match, request))
             call = Call(
                 operation=operation,
                 caller=caller,
-                region=_region(request.host)
-                or caller.region
-                or self._deployment.config.server.region,
+                region=_region(request.host) or caller.region or self._default_region,
                 request_id=request_id,
                 request=request,
                 catalog=self._deployment.catalog,
@@ -76,7 +75,7 @@ class App:
                 unsupported=self._deployment.config.unsupported,
             )
             with aws_errors():
-                handled = await _handle(call, params)
+                handled = await handler(call, params)
             return _response(operation, handled, request_id)
         except AWSError as error:
             return serialize_error(error, operation, self._service(request), request_id)
@@ -104,14 +103,15 @@ def _params(match: Match, request: Request) -> dict[str, Any]:
     return params
 
 
-async def _handle(call: Call, params: Mapping[str, Any]) -> Handled:
-    operation = call.operation
+def _handler(operation: Operation) -> Handler:
+    """Looked up before the parameters are: that an operation is not there counts more than how
+    it was asked for."""
     handler = find_handler(operation.service.name, operation.handler_name)
     if handler is None:
         raise NotImplementedException(
             f"Outcrop does not have the operation {operation.name} of {operation.service.name}."
         )
-    return await handler(call, params)
+    return handler
 
 
 def _response(operation: Operation, handled: Handled, request_id: str) -> Response:

@@ -34,6 +34,8 @@ async def serve(config: Config, on_ready: Callable[[str, Deployment], None]) -> 
     """Returns after SIGTERM or SIGINT, when running requests have ended and engines are stopped."""
     host, port = config.server.host, _port(config.server.host, config.server.port)
     async with open_deployment(config) as deployment:
+        # A server that was killed left its own, whose process ID may be another program's by now.
+        status.remove(config.data_dir)
         bridge = Bridge(App(deployment))
         server = _granian(config, bridge, port)
         stopping = asyncio.Event()
@@ -63,19 +65,27 @@ async def serve(config: Config, on_ready: Callable[[str, Deployment], None]) -> 
 
 
 def _granian(config: Config, bridge: Bridge, port: int) -> GranianServer:
-    return GranianServer(
-        bridge,
-        address=config.server.host,
-        port=port,
-        interface=granian.constants.Interfaces.ASGINL,
-        http=granian.constants.HTTPModes.auto,
-        websockets=False,
-        backlog=1024,
-        log_enabled=False,
-        http2_settings=granian.http.HTTP2Settings(max_concurrent_streams=1000),
-        ssl_cert=config.server.tls_certificate,
-        ssl_key=config.server.tls_key,
-    )
+    certificate, key = config.server.tls_certificate, config.server.tls_key
+    try:
+        return GranianServer(
+            bridge,
+            address=config.server.host,
+            port=port,
+            interface=granian.constants.Interfaces.ASGINL,
+            http=granian.constants.HTTPModes.auto,
+            websockets=False,
+            backlog=1024,
+            log_enabled=False,
+            http2_settings=granian.http.HTTP2Settings(max_concurrent_streams=1000),
+            ssl_cert=certificate,
+            ssl_key=key,
+        )
+    except OSError as error:
+        # Among them those of OpenSSL: files that are no PEM, a key of another certificate.
+        raise CannotListen(
+            f"TLS with server.tls_certificate {certificate} and server.tls_key {key} is not "
+            f"possible: {error.strerror or error}."
+        ) from error
 
 
 def _port(host: str, wanted: int) -> int:
