@@ -16,18 +16,27 @@ from outcrop.engines.protocol import (
 )
 from outcrop.engines.scripted import ScriptedEngine
 from outcrop.generation import (
+    CachePoint,
+    Document,
     EmbeddingRequest,
     Event,
     Finished,
     Generation,
+    Image,
+    Part,
+    Reasoning,
+    ReasoningDelta,
+    ReasoningRequest,
     Started,
     Text,
     TextDelta,
     Tool,
     ToolChoice,
+    ToolResult,
     ToolUseDelta,
     ToolUseStarted,
     Turn,
+    Video,
 )
 
 SCHEMA = {
@@ -199,3 +208,95 @@ async def test_embeddings_are_fixed_unit_vectors() -> None:
     assert len(first) == 1024
     assert sum(value * value for value in first) == pytest.approx(1, abs=1e-5)
     assert embeddings.input_tokens == (1, 1, 1)
+
+
+def beside(*parts: Part, **fields: Any) -> Generation:
+    return Generation((Turn("user", parts),), 100, **fields)
+
+
+async def test_every_part_counts_as_the_words_that_name_it() -> None:
+    parts = (
+        Image("png", bytes(9999)),
+        Document("pdf", "a long name of a report", bytes(9999)),
+        Video("mp4", bytes(9999)),
+        Reasoning("a long thought", "signature"),
+        CachePoint(),
+        ToolResult("t", "rain", media=(Image("gif", b""),)),
+        Text("Hi"),
+    )
+    # Words are cut to eight characters: a document is three tokens, a thought two.
+    assert await ScriptedEngine("script", Scripted()).count_tokens(beside(*parts)) == 13
+    answer = await events(beside(*parts))
+    assert answer[0] == Started(13)
+    assert text(answer) == "rainHi"
+
+
+async def test_a_script_can_think() -> None:
+    steps = (
+        {"reasoning": "Let me see", "signature": "c2ln"},
+        {"redacted": "secret"},
+        {"reasoning": "Again"},
+        {"text": "Yes"},
+    )
+    assert (await events(ask(script(*steps))))[1:-1] == [
+        ReasoningDelta("Let", 1),
+        ReasoningDelta(" me", 2),
+        ReasoningDelta(" see", 3),
+        ReasoningDelta("", 3, signature="c2ln"),
+        ReasoningDelta("", 3, redacted=b"secret"),
+        ReasoningDelta("Again", 4),
+        TextDelta("Yes", 5),
+    ]
+
+
+async def test_a_thought_ends_at_the_maximum_of_tokens_without_its_signature() -> None:
+    thought = script({"reasoning": "one two three", "signature": "c2ln"}, {"text": "Yes"})
+    answer = await events(ask(thought, max_tokens=2))
+    assert answer[1:-1] == [ReasoningDelta("one", 1), ReasoningDelta(" two", 2)]
+    assert isinstance(answer[-1], Finished)
+    assert answer[-1].stop == "length"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [(ReasoningRequest(effort="low"), 6), (ReasoningRequest(), 6), (ReasoningRequest(2), 2)],
+)
+async def test_thinking_that_is_asked_for_comes_first(asked: ReasoningRequest, words: int) -> None:
+    answer = await events(ask("one two", reasoning=asked))
+    thoughts = [event for event in answer if isinstance(event, ReasoningDelta)]
+    assert answer[1 : 2 + words] == thoughts
+    said = "".join(thought.text for thought in thoughts)
+    assert "The last turn has 2 words.".startswith(said)
+    assert (len(thoughts), thoughts[-1].signature) == (words + 1, "c2NyaXB0ZWQ=")
+    assert text(answer) == "one two"
+    assert answer[-1] == Finished("end", 2, words + 2)
+
+
+async def test_a_prompt_before_a_cache_point_is_written_once_and_read_from_then_on() -> None:
+    engine = ScriptedEngine("script", Scripted())
+
+    async def figures(generation: Generation) -> tuple[int, int, int]:
+        last = [event async for event in engine.generate(generation)][-1]
+        assert isinstance(last, Finished)
+        return last.input_tokens, last.cache_read_tokens, last.cache_write_tokens
+
+    tale, point = Text("once upon a time"), CachePoint()
+    image = Image("png", b"one")
+    assert await figures(beside(tale, point, Text("Who?"))) == (1, 0, 4)
+    assert await figures(beside(tale, point, Text("Why now?"))) == (2, 4, 0)
+    assert await figures(beside(tale, point, image, point, Text("Who?"))) == (1, 4, 2)
+    assert await figures(beside(tale, point, image, point, Text("Who?"))) == (1, 6, 0)
+    other = Image("png", b"two")
+    assert await figures(beside(tale, point, other, point)) == (0, 4, 2)
+    assert await figures(beside(tale, Text("Who?"))) == (5, 0, 0)
+    places: Any = {"system": "Be brief", "tools": (WEATHER,), "cached": frozenset({"system"})}
+    before = await figures(beside(tale, **places))
+    assert before[0] == 4 < before[2]
+    assert await figures(beside(Text("Hi"), **places)) == (1, before[2], 0)
+    tools = {**places, "cached": frozenset({"tools"})}
+    assert await figures(beside(tale, **tools)) == (6, 0, before[2] - 2)
+
+
+async def test_a_prompt_that_is_cut_is_not_cached() -> None:
+    cut = beside(Text("a b c"), CachePoint(), max_input_tokens=2, truncate="end")
+    assert (await events(cut))[-1] == Finished("end", 2, 2)

@@ -16,6 +16,7 @@ from outcrop.engines.modelfiles import ModelStore
 from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.protocol import EngineGone, InputTooLong
 from outcrop.generation import (
+    CachePoint,
     Finished,
     Generation,
     Sampling,
@@ -103,6 +104,13 @@ async def test_text_counts_stops_and_limits_of_a_real_server(
     bound = replace(GREEDY, json_schema={**schema, "additionalProperties": False}, max_tokens=60)
     _, text, _ = await answer(engine, bound)
     assert isinstance(msgspec.json.decode(text, type=dict[str, int])["n"], int)
+
+    marked = (*GREEDY.turns[0].parts, CachePoint())
+    pointed = replace(GREEDY, turns=(Turn("user", marked),))
+    await answer(engine, pointed)
+    _, text, cached = await answer(engine, pointed)
+    assert text == whole
+    assert 0 < cached.cache_read_tokens == started.input_tokens - cached.input_tokens
 
     long = replace(GREEDY, turns=(Turn("user", (Text("word " * 2000),)),))
     with pytest.raises(InputTooLong) as refusal:

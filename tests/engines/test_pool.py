@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from outcrop.config import EngineConfig, Llama, Onnx, OpenAI, Scripted
+from outcrop.config import EngineConfig, Llama, Onnx, OpenAI, Scripted, Upstream
 from outcrop.engines.modelfiles import known_models
 from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.pool import EnginePool
@@ -37,6 +37,32 @@ async def test_each_model_of_a_remote_server_is_an_engine_of_its_own(tmp_path: P
         "openai/one",
         "openai/two",
     )
+    await pool.close()
+
+
+async def test_aws_calls_a_model_by_its_own_id_where_no_other_name_is_given(tmp_path: Path):
+    pool = pool_of(
+        tmp_path,
+        aws=Upstream(region="eu-west-1"),
+        named=Upstream(region="eu-west-1", model="eu.one"),
+        remote=OpenAI(url="http://127.0.0.1:9/v1", model="two"),
+    )
+    asked = "anthropic.claude-v2"
+    served = {
+        (await pool.get("aws", None, asked)).served_by: "its own ID",
+        (await pool.get("aws", "eu.other", asked)).served_by: "the binding",
+        (await pool.get("named", None, asked)).served_by: "the configuration",
+        (await pool.get("remote", None, asked)).served_by: "another kind",
+    }
+    assert served == {
+        f"bedrock/{asked}": "its own ID",
+        "bedrock/eu.other": "the binding",
+        "bedrock/eu.one": "the configuration",
+        "openai/two": "another kind",
+    }
+    assert await pool.get("aws", None, asked) is await pool.get("aws", asked)
+    with pytest.raises(EngineFailed, match=r"engines\.aws\.model"):
+        await pool.get("aws")
     await pool.close()
 
 

@@ -14,6 +14,8 @@ from aiohttp import web
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.session import Session
+from botocore.validate import ParamValidator
 
 from outcrop.config import ConfigError, Upstream
 from outcrop.engines.protocol import (
@@ -25,12 +27,18 @@ from outcrop.engines.protocol import (
     InputTooLong,
     Unsupported,
 )
-from outcrop.engines.upstream import UpstreamEngine
+from outcrop.engines.upstream import UpstreamEngine, request
 from outcrop.generation import (
+    CachePoint,
+    Document,
     EmbeddingRequest,
     Event,
     Finished,
     Generation,
+    Image,
+    Reasoning,
+    ReasoningDelta,
+    ReasoningRequest,
     Sampling,
     Started,
     Text,
@@ -42,6 +50,7 @@ from outcrop.generation import (
     ToolUseDelta,
     ToolUseStarted,
     Turn,
+    Video,
 )
 from outcrop.wire.eventstream import encode
 
@@ -235,6 +244,155 @@ async def test_a_conversation_is_sent_as_converse_has_it() -> None:
         }
 
 
+async def test_every_part_has_its_block_of_converse() -> None:
+    media = (Image("png", b"i"), Document("pdf", "report", b"d"), Video("mp4", b"v"))
+    turns = (
+        Turn("user", (Text("See"), *media, CachePoint())),
+        Turn(
+            "assistant", (Reasoning("Hm.", "c2ln"), Reasoning("", redacted=b"x"), Reasoning("So"))
+        ),
+        Turn(
+            "user", (ToolResult("c1", "", media=media[:1]), ToolResult("c2", "t", media=media[1:2]))
+        ),
+    )
+    async with bedrock() as (server, engine):
+        server.body = stream("Yes")
+        await collect(
+            engine,
+            replace(
+                ASK,
+                turns=turns,
+                system="Be brief",
+                tools=(WEATHER,),
+                cached=frozenset({"system", "tools"}),
+            ),
+        )
+        assert server.genuine == [True]
+        body = server.asked[0][1]
+    point = {"cachePoint": {"type": "default"}}
+    image = {"image": {"format": "png", "source": {"bytes": "aQ=="}}}
+    report = {"document": {"format": "pdf", "name": "report", "source": {"bytes": "ZA=="}}}
+    assert [message["content"] for message in body["messages"]] == [
+        [
+            {"text": "See"},
+            image,
+            report,
+            {"video": {"format": "mp4", "source": {"bytes": "dg=="}}},
+            point,
+        ],
+        [
+            {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": "c2ln"}}},
+            {"reasoningContent": {"redactedContent": "eA=="}},
+            {"reasoningContent": {"reasoningText": {"text": "So"}}},
+        ],
+        [
+            {"toolResult": {"toolUseId": "c1", "content": [image]}},
+            {"toolResult": {"toolUseId": "c2", "content": [{"text": "t"}, report]}},
+        ],
+    ]
+    assert body["system"] == [{"text": "Be brief"}, point]
+    assert body["toolConfig"]["tools"][-1] == point
+
+
+async def test_what_is_sent_is_what_botocore_knows() -> None:
+    media = (Image("png", b"i"), Document("pdf", "report", b"d"), Video("mp4", b"v"))
+    parts = (*media, CachePoint(), Reasoning("Hm.", "s"), ToolResult("c1", "t", media=media))
+    generation = replace(ASK, turns=(Turn("user", parts),), reasoning=ReasoningRequest(2048))
+    shape = Session().get_service_model("bedrock-runtime").operation_model("ConverseStream")
+    body = request.render(generation, MODEL, "aws")
+    assert shape.input_shape is not None
+    report = ParamValidator().validate({"modelId": MODEL, **body}, shape.input_shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+CLAUDE, NOVA = "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "us.amazon.nova-2-lite-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "fields"),
+    [
+        (
+            CLAUDE,
+            ReasoningRequest(2048),
+            {"thinking": {"type": "enabled", "budget_tokens": 2048}},
+        ),
+        (
+            CLAUDE,
+            ReasoningRequest(effort="high"),
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
+        ),
+        (CLAUDE, ReasoningRequest(), {"thinking": {"type": "adaptive"}}),
+        (
+            NOVA,
+            ReasoningRequest(effort="low"),
+            {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}},
+        ),
+        (
+            "openai.gpt-oss-20b-1:0",
+            ReasoningRequest(effort="medium"),
+            {"reasoning_effort": "medium"},
+        ),
+        ("deepseek.v3-v1:0", ReasoningRequest(effort="high"), {"reasoning_effort": "high"}),
+    ],
+)
+def test_each_family_is_asked_to_think_in_its_own_words(
+    model: str, asked: ReasoningRequest, fields: dict[str, Any]
+) -> None:
+    generation = replace(ASK, reasoning=asked, sampling=Sampling(temperature=1.0))
+    assert request.render(generation, model, "aws")["additionalModelRequestFields"] == fields
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        (NOVA, ReasoningRequest(2048)),
+        (NOVA, ReasoningRequest(effort="high")),
+        ("amazon.nova-pro-v1:0", ReasoningRequest(effort="low")),
+        ("openai.gpt-oss-20b-1:0", ReasoningRequest(2048)),
+        ("openai.gpt-oss-20b-1:0", ReasoningRequest()),
+        ("meta.llama3-8b-instruct-v1:0", ReasoningRequest(effort="low")),
+    ],
+)
+def test_a_family_without_a_word_for_it_is_not_asked_to_think(
+    model: str, asked: ReasoningRequest
+) -> None:
+    with pytest.raises(Unsupported, match="reasoning"):
+        request.render(replace(ASK, reasoning=asked), model, "aws")
+
+
+async def test_thoughts_and_cache_figures_come_back() -> None:
+    def thought(**content: Any) -> bytes:
+        return frame("contentBlockDelta", contentBlockIndex=0, delta={"reasoningContent": content})
+
+    usage = {
+        "inputTokens": 8,
+        "outputTokens": 5,
+        "totalTokens": 33,
+        "cacheReadInputTokens": 12,
+        "cacheWriteInputTokens": 8,
+    }
+    async with bedrock() as (server, engine):
+        server.body = b"".join(
+            [
+                frame("messageStart", role="assistant"),
+                thought(text="Hm."),
+                thought(signature="c2ln"),
+                thought(redactedContent="eA=="),
+                frame("contentBlockDelta", contentBlockIndex=1, delta={"text": "Yes"}),
+                frame("messageStop", stopReason="end_turn"),
+                frame("metadata", usage=usage, metrics={"latencyMs": 1}),
+            ]
+        )
+        assert await collect(engine) == [
+            Started(0),
+            ReasoningDelta("Hm.", 1),
+            ReasoningDelta("", 2, signature="c2ln"),
+            ReasoningDelta("", 3, redacted=b"x"),
+            TextDelta("Yes", 4),
+            Finished("end", 8, 5, cache_read_tokens=12, cache_write_tokens=8),
+        ]
+
+
 async def test_text_and_counts_come_back() -> None:
     async with bedrock() as (server, engine):
         server.body = stream("Hel", "lo 🙂")
@@ -335,6 +493,9 @@ async def test_a_stream_of_other_bytes_fails() -> None:
         replace(ASK, logprobs="generation"),
         replace(ASK, json_schema={}),
         replace(ASK, truncate="end", max_input_tokens=3),
+        replace(
+            ASK, turns=(Turn("user", (Image("png", b""),)),), truncate="end", max_input_tokens=9000
+        ),
     ],
 )
 async def test_what_converse_cannot_say_is_refused(generation: Generation) -> None:
