@@ -18,24 +18,15 @@ _FILE = Path(__file__).resolve().parents[2] / "../shared/real-responses.jsonl"
 _PATH = re.compile(r"/model/(?:.*/)?(?:(?:us|eu|apac|global)\.)?([^/]+)/converse(-stream)?")
 
 # Reason → how many recorded requests are refused for it, though AWS answered 200. All are features
-# that are not built (design D12) or fields of a family that its engine here cannot honour.
+# that are not built (design D12).
 NOT_BUILT = {
-    "image content block": 16,
-    "document content block": 25,
-    "video content block": 4,
-    "the s3Uri field": 2,
-    "the reasoningContent field": 8,
-    "cachePoint field": 13,
+    "the document.citations field": 7,
+    "the s3Uri field": 4,
     "systemTool field": 4,
     "the guardrailConfig field": 6,
-    "thinking": 6,
-    "reasoning_config": 3,
-    "reasoningConfig": 1,
-    "reasoning_effort": 2,
-    "output_config": 1,
 }
 # Refused by both, with another text: Outcrop sees the document before a model would.
-OTHER_TEXT = {"8496d528eb468f18", "67b88c86672ed4bd"}
+OTHER_TEXT = {"8496d528eb468f18"}
 # Bodies that were cut when they were published: no JSON.
 UNREADABLE = {"7acf2fa0f094468c", "5d8193f8f2fea1e2"}
 

@@ -116,7 +116,7 @@ def _claude_part(block: Json) -> AnswerPart:
         case "thinking":
             return Reasoning(block["thinking"], block.get("signature"))
         case "redacted_thinking":
-            return Reasoning("", redacted=base64.b64decode(block["data"]))
+            return Reasoning("", redacted=block["data"].encode())
         case "tool_use":
             return ToolUse(block["id"], block["name"], block["input"])
         case _:

@@ -146,7 +146,7 @@ def test_a_response_format_binds_the_answer(wanted: Any, schema: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"logprobs": True}, {"parallel_tool_calls": False}, {"reasoning_effort": "low"}]
+    "body", [{"logprobs": True}, {"parallel_tool_calls": False}, {"reasoning_effort": "most"}]
 )
 def test_what_is_not_built_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationException):

@@ -234,10 +234,8 @@ def test_what_a_model_lacks_is_said(lacks: str, params: dict[str, Any], message:
         {"promptVariables": {"a": {"text": "b"}}},
         {"performanceConfig": {"latency": "optimized"}},
         {"serviceTier": {"type": "flex"}},
-        {"system": [{"cachePoint": {"type": "default"}}]},
         {"system": [{"guardContent": {"text": {"text": "a"}}}]},
         {"toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}},
-        {"toolConfig": {"tools": [{"toolSpec": _SPEC}, {"cachePoint": {"type": "default"}}]}},
         {"toolConfig": {"tools": [{"toolSpec": _SPEC}, {"toolSpec": _SPEC}]}},
         {"toolConfig": {**_TOOLS, "toolChoice": {"tool": {"name": "g"}}}},
         {"toolConfig": {"tools": [
@@ -258,7 +256,6 @@ def test_what_is_not_built_is_refused_not_ignored(others: dict[str, Any]) -> Non
     [
         {"image": {"format": "png", "source": {"bytes": b"1"}}},
         {"document": {"name": "a", "source": {"text": "b"}}},
-        {"cachePoint": {"type": "default"}},
         {"guardContent": {"text": {"text": "a"}}},
         {"reasoningContent": {"reasoningText": {"text": "a"}}},
         {"citationsContent": {"content": []}},

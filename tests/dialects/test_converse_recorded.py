@@ -3,29 +3,19 @@
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from converse_recordings import NOT_BUILT, OTHER_TEXT, Recording, recordings
+from recorded_answers import converse_completion, converse_events
 
 from outcrop.dialects import converse, text_dialect
 from outcrop.dialects.converse_stream import Events
 from outcrop.errors import ValidationException
-from outcrop.generation import (
-    Completion,
-    Event,
-    Finished,
-    Generation,
-    Started,
-    Stop,
-    Text,
-    TextDelta,
-    ToolUse,
-    ToolUseDelta,
-    ToolUseStarted,
-)
+from outcrop.generation import Generation
 from outcrop.wire.serialize import encode_event, serialize
 from outcrop.wire.spec import load_service
 
-_STOPS: dict[str, Stop] = {name: stop for stop, name in converse.STOP_REASONS.items()}
+_STOPS = frozenset(converse.STOP_REASONS.values())
 # Members that came into answers over the years: recorded answers of one model lack or have them.
 _GREW = {
     "serverToolUsage", "cacheReadInputTokenCount", "cacheReadInputTokens",
@@ -54,7 +44,7 @@ def test_recorded_requests_are_read_but_for_the_listed_features() -> None:
         except ValidationException as error:
             refusals[_reason(error.message)] += 1
     assert refusals == NOT_BUILT
-    assert read == 185
+    assert read == 255
 
 
 def test_refusals_carry_the_recorded_text() -> None:
@@ -66,10 +56,10 @@ def test_refusals_carry_the_recorded_text() -> None:
 
 
 def _plain(recording: Recording) -> bool:
-    """Answers of what is built: no reasoning, citations, server tools or guardrails."""
+    """Answers of what is built: no citations, server tools or guardrails."""
     blocks = recording.answer["output"]["message"]["content"]
     return (
-        all(block.keys() <= {"text", "toolUse"} for block in blocks)
+        all(block.keys() <= {"text", "toolUse", "reasoningContent"} for block in blocks)
         and all(block.get("toolUse", {}).get("type") != "server_tool_use" for block in blocks)
         and recording.answer["stopReason"] in _STOPS
         and "usage" in recording.answer
@@ -77,24 +67,10 @@ def _plain(recording: Recording) -> bool:
     )
 
 
-def _completion(answer: dict[str, Any]) -> Completion:
-    parts: list[Text | ToolUse] = []
-    for block in answer["output"]["message"]["content"]:
-        if "text" in block:
-            parts.append(Text(block["text"]))
-        else:
-            call = block["toolUse"]
-            parts.append(ToolUse(call["toolUseId"], call["name"], call["input"]))
-    usage = answer["usage"]
-    stop = _STOPS[answer["stopReason"]]
-    return Completion(tuple(parts), stop, usage["inputTokens"], usage["outputTokens"])
-
-
 def _without_growth(answer: dict[str, Any]) -> dict[str, Any]:
-    usage = {name: value for name, value in answer["usage"].items() if name not in _GREW}
-    # Cache details tell of a real prompt cache, written by a cachePoint.
+    usage = {name: value for name, value in answer["usage"].items() if value or name not in _GREW}
+    # Cache details came in autumn 2025.
     usage.pop("cacheDetails", None)
-    usage["totalTokens"] = usage["inputTokens"] + usage["outputTokens"]
     blocks = [
         {"toolUse": {k: v for k, v in block["toolUse"].items() if k != "type"}}
         if "toolUse" in block
@@ -105,29 +81,37 @@ def _without_growth(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "usage": usage, "output": {"message": message}}
 
 
+def _rendered(recording: Recording) -> dict[str, Any]:
+    answer = recording.answer
+    latency = answer["metrics"]["latencyMs"]
+    return converse.render(converse_completion(answer), recording.params, recording.model, latency)
+
+
+def _as_json(rendered: Any) -> Any:
+    """With blobs in base64."""
+    return msgspec.json.decode(msgspec.json.encode(rendered))
+
+
 def test_answers_have_the_recorded_members_and_values() -> None:
     operation = load_service("bedrock-runtime").operations["Converse"]
     compared = 0
     for recording in filter(_plain, recordings(200)):
         answer = recording.answer
-        rendered = converse.render(
-            _completion(answer), recording.params, recording.model, answer["metrics"]["latencyMs"]
-        )
+        rendered = _rendered(recording)
+        assert serialize(operation, rendered, "id").status == 200
+        rendered = _as_json(rendered)
         if recording.id == _OTHER_TIER:
             answer = {**answer, "serviceTier": {"type": "default"}}
         assert _without_growth(rendered) == _without_growth(answer), recording.id
-        assert serialize(operation, rendered, "id").status == 200
         compared += 1
-    assert compared == 198
+    assert compared == 218
 
 
 def test_recent_claude_answers_have_exactly_the_recorded_usage_members() -> None:
     recents = [r for r in recordings(200) if "claude-sonnet-4-6" in r.model.id and _plain(r)]
-    assert len(recents) == 15
+    assert len(recents) == 18
     for recording in recents:
-        rendered = converse.render(
-            _completion(recording.answer), recording.params, recording.model, 1
-        )
+        rendered = _as_json(_rendered(recording))
         assert rendered["usage"].keys() == recording.answer["usage"].keys()
         for ours, theirs in zip(
             rendered["output"]["message"]["content"],
@@ -137,29 +121,14 @@ def test_recent_claude_answers_have_exactly_the_recorded_usage_members() -> None
             assert ours == theirs
 
 
-def _neutral(events: tuple[dict[str, Any], ...]) -> list[Event] | None:
-    """The engine's events that a recorded stream stands for, or None where it holds what is not
-    built."""
-    usage = events[-1]["metadata"]["usage"]
-    neutral: list[Event] = [Started(usage["inputTokens"])]
+def _is_built(events: tuple[dict[str, Any], ...]) -> bool:
+    """No citations and no server tools."""
     for event in events:
-        ((kind, body),) = event.items()
-        if kind == "contentBlockStart":
-            call = body["start"]["toolUse"]
-            if call.get("type") == "server_tool_use":
-                return None
-            neutral.append(ToolUseStarted(call["toolUseId"], call["name"]))
-        elif kind == "contentBlockDelta":
-            if "text" in body["delta"]:
-                neutral.append(TextDelta(body["delta"]["text"], 1))
-            elif "toolUse" in body["delta"]:
-                neutral.append(ToolUseDelta(body["delta"]["toolUse"]["input"], 1))
-            else:
-                return None
-        elif kind == "messageStop":
-            stop = _STOPS[body["stopReason"]]
-            neutral.append(Finished(stop, usage["inputTokens"], usage["outputTokens"]))
-    return neutral
+        delta = event.get("contentBlockDelta", {}).get("delta", {})
+        tool = event.get("contentBlockStart", {}).get("start", {}).get("toolUse", {})
+        if "citation" in delta or tool.get("type") == "server_tool_use":
+            return False
+    return True
 
 
 def _comparable(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -180,13 +149,13 @@ def test_streams_have_the_recorded_events_in_their_order() -> None:
     operation = load_service("bedrock-runtime").operations["ConverseStream"]
     compared = 0
     for recording in recordings(200, streamed=True):
-        neutral = _neutral(recording.events)
-        if neutral is None:
+        if not _is_built(recording.events):
             continue
+        neutral = converse_events(recording.events)
         latency = recording.events[-1]["metadata"]["metrics"]["latencyMs"]
         stream = Events(recording.params, recording.model, lambda latency=latency: latency)
         ours = [event for each in neutral for event in stream.feed(each)]
         assert all(encode_event(operation, event) for event in ours)
-        assert _comparable(ours) == _comparable(list(recording.events)), recording.id
+        assert _comparable(_as_json(ours)) == _comparable(list(recording.events)), recording.id
         compared += 1
-    assert compared == 36
+    assert compared == 40

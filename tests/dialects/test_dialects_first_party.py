@@ -201,7 +201,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     (CLAUDE_4, messages(tools=[{"type": "bash_20250124", "name": "bash"}]),
      "tools.0: Input tag 'bash_20250124' found using 'type' does not match any of the expected "
      "tags: 'custom'"),
-    (NOVA, {"messages": [{"role": "user", "content": [{"image": {}}]}]},
+    (NOVA, {"messages": [{"role": "user", "content": [
+        {"image": {"format": "png", "source": {"bytes": "eA=="}}}]}]},
      "This model doesn't support the image content block that you provided. Update the content "
      "block and try again."),
     (NOVA, {"messages": [{"role": "assistant", "content": [{"text": "x"}]}]},

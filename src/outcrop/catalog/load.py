@@ -49,6 +49,9 @@ Capability = Literal[
     "documents",
     "video",
     "count_tokens",
+    "reasoning",
+    "signed_reasoning",
+    "cache",
 ]
 Customization = Literal["FINE_TUNING", "CONTINUED_PRE_TRAINING", "DISTILLATION"]
 Geography = Literal["us", "us-gov", "eu", "apac", "jp", "au", "global"]

@@ -25,7 +25,9 @@ class Model:
     the field names of that JSON (``textGenerationConfig.temperature`` is ``temperature``).
     ``supports`` holds capability words: ``system``, ``tools``, ``tool_choice``, ``images``,
     ``documents``, ``video``, ``converse``, ``completions`` (Claude's text format), ``messages``,
-    ``count_tokens``. ``profiles`` are the prefixes of the cross-region inference profiles that
+    ``count_tokens``, ``reasoning`` (it can be told to think, and reads its thoughts back),
+    ``signed_reasoning`` (its thoughts carry signatures), ``cache`` (it takes cache points).
+    ``profiles`` are the prefixes of the cross-region inference profiles that
     contain it (``us``, ``eu``, …). ``engine`` is the name of the engine that serves it here,
     after bindings, or ``None``; ``engine_model`` is its name at that engine, if that has several.
     """

@@ -11,9 +11,12 @@ from outcrop.dialects.anthropic_messages import version
 from outcrop.dialects.ids import claude_tool_use_id, message_id
 from outcrop.dialects.protocol import Rendering
 from outcrop.generation import (
+    AnswerPart,
     Completion,
     Event,
     Finished,
+    Reasoning,
+    ReasoningDelta,
     Started,
     Stop,
     Text,
@@ -31,6 +34,10 @@ _REASONS: Final[Mapping[Stop, str]] = {
     "stop_sequence": "stop_sequence",
     "tool_use": "tool_use",
 }
+_OPENINGS: Final[Mapping[str, Json]] = {
+    "text": {"type": "text", "text": ""},
+    "thinking": {"type": "thinking", "thinking": "", "signature": ""},
+}
 # Prompt caching came to answers with 3.7, its division by lifetime with 4.5.
 _WITH_CACHE: Final = (3, 7)
 _WITH_LIFETIMES: Final = (4, 5)
@@ -42,7 +49,7 @@ def render(answers: Sequence[Completion], rendering: Rendering) -> Json:
         rendering,
         [_block(part) for part in answer.parts if part != Text("")],
         (_REASONS[answer.stop], answer.stop_sequence),
-        _usage(rendering.model, answer.input_tokens, answer.output_tokens),
+        _usage(rendering.model, answer.input_tokens, answer.output_tokens, answer),
     )
 
 
@@ -51,7 +58,8 @@ def chunks(rendering: Rendering) -> "MessageEvents":
 
 
 class MessageEvents:
-    """``message_start`` tells how many tokens its first content has, so both leave together."""
+    """``message_start`` tells how many tokens its first content has, so both leave together. What a
+    prompt cache did is known at the end only: ``message_delta`` tells it."""
 
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
@@ -69,8 +77,11 @@ class MessageEvents:
             case TextDelta():
                 if not event.text:
                     return []
-                chunks = self._text(event.text)
+                chunks = self._piece("text", {"type": "text_delta", "text": event.text})
                 return self._released(chunks, event.output_tokens)
+            case ReasoningDelta():
+                chunks = self._thought(event)
+                return self._released(chunks, event.output_tokens) if chunks else []
             case ToolUseStarted():
                 self._waiting += self._tool_use(event)
                 return self._released([], None) if self._is_opened else []
@@ -91,11 +102,23 @@ class MessageEvents:
         message = _message(self._rendering, [], (None, None), usage)
         return [{"type": "message_start", "message": message}, *released]
 
-    def _text(self, text: str) -> list[Json]:
+    def _piece(self, kind: str, delta: Json) -> list[Json]:
+        """A piece of a text or a thought, whose block it opens."""
         chunks: list[Json] = []
-        if self._open_block != "text":
-            chunks = self._start("text", {"type": "text", "text": ""})
-        return [*chunks, self._delta({"type": "text_delta", "text": text})]
+        if self._open_block != kind:
+            chunks = self._start(kind, dict(_OPENINGS[kind]))
+        return [*chunks, self._delta(delta)]
+
+    def _thought(self, event: ReasoningDelta) -> list[Json]:
+        if event.redacted is not None:
+            return [*self._start("redacted_thinking", _redacted(event.redacted)), *self._stop()]
+        chunks: list[Json] = []
+        if event.text:
+            chunks += self._piece("thinking", {"type": "thinking_delta", "thinking": event.text})
+        if event.signature is not None:
+            delta = {"type": "signature_delta", "signature": event.signature}
+            chunks += [*self._piece("thinking", delta), *self._stop()]
+        return chunks
 
     def _tool_use(self, event: ToolUseStarted) -> list[Json]:
         block: Json = {
@@ -125,7 +148,9 @@ class MessageEvents:
 
     def _end(self, event: Finished) -> list[Json]:
         delta = {"stop_reason": _REASONS[event.stop], "stop_sequence": event.stop_sequence}
-        usage = {"output_tokens": event.output_tokens}
+        usage: Json = {"output_tokens": event.output_tokens}
+        if event.cache_read_tokens or event.cache_write_tokens:
+            usage = {"input_tokens": event.input_tokens, **_cache_counts(event), **usage}
         return [
             *self._stop(),
             {"type": "message_delta", "delta": delta, "usage": usage},
@@ -155,27 +180,48 @@ def _message(
     }
 
 
-def _block(part: Text | ToolUse) -> Json:
-    if isinstance(part, Text):
-        return {"type": "text", "text": part.text}
-    return {
-        "type": "tool_use",
-        "id": claude_tool_use_id(part.id),
-        "name": part.name,
-        "input": part.input,
-    }
+def _block(part: AnswerPart) -> Json:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text}
+        case Reasoning(redacted=bytes(redacted)):
+            return _redacted(redacted)
+        case Reasoning():
+            signature = part.signature or ""
+            return {"type": "thinking", "thinking": part.text, "signature": signature}
+        case ToolUse():
+            return {
+                "type": "tool_use",
+                "id": claude_tool_use_id(part.id),
+                "name": part.name,
+                "input": part.input,
+            }
 
 
-def _usage(model: Model, input_tokens: int, output_tokens: int) -> Json:
-    """The counts; those of prompt caching are 0 because nothing is cached by request."""
+def _redacted(data: bytes) -> Json:
+    return {"type": "redacted_thinking", "data": data.decode("ascii", "backslashreplace")}
+
+
+def _usage(
+    model: Model, input_tokens: int, output_tokens: int, done: Completion | None = None
+) -> Json:
+    """The counts. Those of prompt caching are 0 until ``done`` tells them."""
     generation = version(model)
+    written = 0 if done is None else done.cache_write_tokens
     usage: Json = {"input_tokens": input_tokens}
-    if generation >= _WITH_CACHE:
-        usage |= {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+    if generation >= _WITH_CACHE or (done and (done.cache_read_tokens or written)):
+        usage |= _cache_counts(done)
     if generation >= _WITH_LIFETIMES:
         usage["cache_creation"] = {
-            "ephemeral_5m_input_tokens": 0,
+            "ephemeral_5m_input_tokens": written,
             "ephemeral_1h_input_tokens": 0,
         }
     usage["output_tokens"] = output_tokens
     return usage
+
+
+def _cache_counts(done: Completion | Finished | None) -> Json:
+    return {
+        "cache_creation_input_tokens": 0 if done is None else done.cache_write_tokens,
+        "cache_read_input_tokens": 0 if done is None else done.cache_read_tokens,
+    }

@@ -1,31 +1,43 @@
 """The conversation in a Claude messages body: content blocks read as turns.
 
-Faults are told as the provider tells them, by path: ``messages.0.content.1.text.text: Field
-required``. Blocks that need what Outcrop does not have are refused, never skipped.
+Blocks that need what Outcrop does not have are refused, never skipped.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NoReturn, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
+from outcrop.catalog.model import Model
+from outcrop.dialects.anthropic_blocks import (
+    is_cached,
+    parse_document,
+    parse_image,
+    parse_thought,
+)
+from outcrop.dialects.anthropic_fields import as_object, close, field, refuse, tag
+from outcrop.dialects.media import unsupported_block
 from outcrop.errors import ValidationException
-from outcrop.generation import Part, Role, Text, ToolResult, ToolUse, Turn
+from outcrop.generation import (
+    CachePoint,
+    Document,
+    Image,
+    Media,
+    Part,
+    Role,
+    Text,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
 
 _MEMBERS: Final[Mapping[str, frozenset[str]]] = {
     "text": frozenset({"type", "text", "cache_control", "citations"}),
     "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
     "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
 }
-# What Claude knows and Outcrop cannot show its engines yet.
-_NOT_SERVED: Final = frozenset(
-    {"image", "document", "search_result", "thinking", "redacted_thinking"}
-)
+_KINDS: Final = (*_MEMBERS, "image", "document", "thinking", "redacted_thinking")
 
 
-def refuse(path: str, text: str) -> NoReturn:
-    raise ValidationException(f"{path}: {text}")
-
-
-def parse_messages(messages: Any, must_alternate: bool) -> tuple[Turn, ...]:
+def parse_messages(messages: Any, model: Model, *, must_alternate: bool) -> tuple[Turn, ...]:
     """The turns of ``messages``; turns of one role in a row are joined, or refused."""
     if not isinstance(messages, list):
         refuse("messages", "Input should be a valid list")
@@ -34,7 +46,7 @@ def parse_messages(messages: Any, must_alternate: bool) -> tuple[Turn, ...]:
         refuse("messages", "at least one message is required")
     turns: list[Turn] = []
     for index, message in enumerate(elements):
-        turn = _parse_message(message, f"messages.{index}", index == len(elements) - 1)
+        turn = _parse_message(message, model, index, index == len(elements) - 1)
         if not turns or turns[-1].role != turn.role:
             turns.append(turn)
             continue
@@ -49,39 +61,27 @@ def parse_messages(messages: Any, must_alternate: bool) -> tuple[Turn, ...]:
     return tuple(turns if turns[-1].parts else turns[:-1])
 
 
-def parse_system(system: Any) -> str | None:
+def parse_system(system: Any, model: Model) -> tuple[str | None, int]:
+    """The system text, and how many of its blocks are marked to be cached."""
     if system is None or isinstance(system, str):
-        return system or None
+        return system or None, 0
     if not isinstance(system, list):
         refuse("system", "Input should be a valid list")
     texts: list[str] = []
+    marks = 0
     for index, block in enumerate(cast("list[Any]", system)):
-        members = _object(block, f"system.{index}")
+        path = f"system.{index}"
+        members = as_object(block, path)
         if members.get("type") != "text":
-            refuse(f"system.{index}.type", "Input should be 'text'")
-        texts.append(_text_block(members, f"system.{index}").text)
-    return "\n\n".join(texts) or None
+            refuse(f"{path}.type", "Input should be 'text'")
+        texts.append(_text_block(members, path).text)
+        marks += is_cached(members, path, model)
+    return "\n\n".join(texts) or None, marks
 
 
-def field(members: Mapping[str, Any], name: str, kind: type, path: str) -> Any:
-    """A required member of a type, told as missing or wrong by its path."""
-    if name not in members:
-        refuse(f"{path}.{name}", "Field required")
-    value = members[name]
-    if not isinstance(value, kind):
-        wanted = {str: "string", dict: "dictionary", list: "list"}[kind]
-        refuse(f"{path}.{name}", f"Input should be a valid {wanted}")
-    return value
-
-
-def close(members: Mapping[str, Any], allowed: Iterable[str], path: str) -> None:
-    for name in members:
-        if name not in allowed:
-            refuse(f"{path}.{name[:200]}", "Extra inputs are not permitted")
-
-
-def _parse_message(message: Any, path: str, is_last: bool) -> Turn:
-    members = _object(message, path)
+def _parse_message(message: Any, model: Model, index: int, is_last: bool) -> Turn:
+    path = f"messages.{index}"
+    members = as_object(message, path)
     role = _role(members, path)
     close(members, ("role", "content"), path)
     if "content" not in members:
@@ -92,14 +92,15 @@ def _parse_message(message: Any, path: str, is_last: bool) -> Turn:
     elif isinstance(content, list):
         blocks = cast("list[Any]", content)
         parts = tuple(
-            _parse_block(block, f"{path}.content.{index}", role)
-            for index, block in enumerate(blocks)
+            part
+            for place, block in enumerate(blocks)
+            for part in _parse_block(block, f"{path}.content.{place}", role, model)
         )
     else:
         refuse(f"{path}.content", "Input should be a valid list")
     if not parts:
         _check_may_be_empty(path, role, is_last)
-    elif role == "assistant" and is_last and _ends_blank(parts[-1]):
+    elif role == "assistant" and is_last and _ends_blank(parts):
         refuse("messages", "final assistant content cannot end with trailing whitespace")
     return Turn(role, parts)
 
@@ -107,19 +108,16 @@ def _parse_message(message: Any, path: str, is_last: bool) -> Turn:
 def _role(members: Mapping[str, Any], path: str) -> Role:
     if "role" not in members:
         refuse(f"{path}.role", "Field required")
-    match members["role"]:
-        case "user":
-            return "user"
-        case "assistant":
-            return "assistant"
-        case "system":
-            refuse(
-                "messages",
-                'Unexpected role "system". The Messages API accepts a top-level `system` '
-                'parameter, not "system" as an input message role.',
-            )
-        case _:
-            refuse(f"{path}.role", "Input should be 'user' or 'assistant'")
+    role: Any = members["role"]
+    if role == "user" or role == "assistant":
+        return role
+    if role == "system":
+        refuse(
+            "messages",
+            'Unexpected role "system". The Messages API accepts a top-level `system` '
+            'parameter, not "system" as an input message role.',
+        )
+    raise ValidationException(f"{path}.role: Input should be 'user' or 'assistant'")
 
 
 def _check_may_be_empty(path: str, role: Role, is_last: bool) -> None:
@@ -131,37 +129,40 @@ def _check_may_be_empty(path: str, role: Role, is_last: bool) -> None:
     )
 
 
-def _ends_blank(part: Part) -> bool:
-    return isinstance(part, Text) and part.text != part.text.rstrip()
+def _ends_blank(parts: Sequence[Part]) -> bool:
+    last = next((part for part in reversed(parts) if not isinstance(part, CachePoint)), None)
+    return isinstance(last, Text) and last.text != last.text.rstrip()
 
 
-def _parse_block(block: Any, path: str, role: Role) -> Part:
-    members = _object(block, path)
-    kind = field(members, "type", str, path)
-    if kind in _NOT_SERVED:
-        raise ValidationException(
-            f"This model doesn't support the {kind} content block that you provided. "
-            "Update the content block and try again."
-        )
-    if kind not in _MEMBERS:
-        known = ", ".join(f"'{name}'" for name in _MEMBERS)
-        refuse(
-            path,
-            f"Input tag '{kind[:200]}' found using 'type' does not match any of the expected "
-            f"tags: {known}",
-        )
-    path = f"{path}.{kind}"
+def _parse_block(block: Any, path: str, role: Role, model: Model) -> tuple[Part, ...]:
+    """The block's part, and a cache point where it is marked."""
+    members = as_object(block, path)
+    kind: str = field(members, "type", str, path)
+    if kind == "search_result":
+        raise unsupported_block(kind)
+    path = f"{path}.{tag(kind, _KINDS, path)}"
+    part = _part(kind, members, path, role, model)
+    return (part, CachePoint()) if is_cached(members, path, model) else (part,)
+
+
+def _part(kind: str, members: Mapping[str, Any], path: str, role: Role, model: Model) -> Part:
     match kind:
         case "text":
             return _text_block(members, path)
         case "tool_use":
             return _tool_use(members, path, role)
+        case "tool_result":
+            return _tool_result(members, path, role, model)
+        case "image":
+            return parse_image(members, path, role, model)
+        case "document":
+            return parse_document(members, path, role, model)
         case _:
-            return _tool_result(members, path, role)
+            return parse_thought(kind, members, path, role, model)
 
 
 def _text_block(members: Mapping[str, Any], path: str) -> Text:
-    _close_block(members, "text", path)
+    close(members, _MEMBERS["text"], path)
     text: str = field(members, "text", str, path)
     if members.get("citations"):
         refuse(f"{path}.citations", "Extra inputs are not permitted")
@@ -171,7 +172,7 @@ def _text_block(members: Mapping[str, Any], path: str) -> Text:
 
 
 def _tool_use(members: Mapping[str, Any], path: str, role: Role) -> ToolUse:
-    _close_block(members, "tool_use", path)
+    close(members, _MEMBERS["tool_use"], path)
     if role != "assistant":
         refuse(path, "`tool_use` blocks can only be in `assistant` messages")
     return ToolUse(
@@ -181,8 +182,8 @@ def _tool_use(members: Mapping[str, Any], path: str, role: Role) -> ToolUse:
     )
 
 
-def _tool_result(members: Mapping[str, Any], path: str, role: Role) -> ToolResult:
-    _close_block(members, "tool_result", path)
+def _tool_result(members: Mapping[str, Any], path: str, role: Role, model: Model) -> ToolResult:
+    close(members, _MEMBERS["tool_result"], path)
     if role != "user":
         refuse(path, "`tool_result` blocks can only be in `user` messages")
     is_error = members.get("is_error") or False
@@ -190,35 +191,30 @@ def _tool_result(members: Mapping[str, Any], path: str, role: Role) -> ToolResul
         refuse(f"{path}.is_error", "Input should be a valid boolean")
     content: Any = members.get("content")
     tool_use_id = field(members, "tool_use_id", str, path)
-    return ToolResult(tool_use_id, _result_text(content, f"{path}.content"), is_error)
+    text, media = _result_content(content, f"{path}.content", model)
+    return ToolResult(tool_use_id, text, is_error, media)
 
 
-def _result_text(content: Any, path: str) -> str:
+def _result_content(content: Any, path: str, model: Model) -> tuple[str, tuple[Media, ...]]:
     if content is None or isinstance(content, str):
-        return content or ""
+        return content or "", ()
     if not isinstance(content, list):
         refuse(path, "Input should be a valid list")
-    parts = [
-        _parse_block(block, f"{path}.{index}", "user")
-        for index, block in enumerate(cast("list[Any]", content))
-    ]
-    texts = [part.text for part in parts if isinstance(part, Text)]
-    if len(texts) != len(parts):
-        refuse(path, "a tool result holds text blocks only")
-    return "\n".join(texts)
-
-
-def _close_block(members: Mapping[str, Any], kind: str, path: str) -> None:
-    close(members, _MEMBERS[kind], path)
-    if members.get("cache_control") is not None:
-        # As AWS answers for a model without prompt caching.
-        refuse(f"{path}.cache_control", "Extra inputs are not permitted")
-
-
-def _object(value: Any, path: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        refuse(path, "Input should be an object")
-    return cast("dict[str, Any]", value)
+    texts: list[str] = []
+    media: list[Media] = []
+    for index, block in enumerate(cast("list[Any]", content)):
+        for part in _parse_block(block, f"{path}.{index}", "user", model):
+            match part:
+                case Text():
+                    texts.append(part.text)
+                case Image() | Document():
+                    media.append(part)
+                case CachePoint():
+                    # The mark on the result's own block is the one that counts.
+                    refuse(f"{path}.{index}.cache_control", "Extra inputs are not permitted")
+                case _:
+                    refuse(path, "a tool result holds text, image and document blocks only")
+    return "\n".join(texts), tuple(media)
 
 
 def _check_pairs(turns: Sequence[Turn]) -> None:

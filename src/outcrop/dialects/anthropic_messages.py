@@ -2,24 +2,22 @@
 
 Generations differ in how they refuse: before Claude 4 AWS checks the outer members by JSON Schema,
 since then the provider's own texts pass through. A member that would change the answer and that
-Outcrop does not have (thinking, cache_control, …) is refused as on a model without that feature.
+Outcrop does not have is refused as on a model without that feature.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final, NoReturn, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NoReturn, cast
 
 from outcrop.catalog.model import Model
-from outcrop.dialects import settings
-from outcrop.dialects.anthropic_content import (
-    parse_messages,
-    parse_system,
-    refuse,
-)
+from outcrop.dialects import anthropic_thinking, settings
+from outcrop.dialects.anthropic_content import parse_messages, parse_system
+from outcrop.dialects.anthropic_fields import refuse
 from outcrop.dialects.anthropic_tools import parse_tool_choice, parse_tools
+from outcrop.dialects.media import check_cache_points
 from outcrop.dialects.schema import Violation, limits, malformed, per_model, type_name
 from outcrop.errors import ValidationException
-from outcrop.generation import Generation, ToolResult, ToolUse
+from outcrop.generation import CachePoint, Generation, ToolResult, ToolUse, Turn
 
 _TABLE: Final[settings.Table] = {
     "temperature": settings.number("temperature", 0, 1, 1.0),
@@ -32,7 +30,13 @@ _REQUIRED: Final = ("anthropic_version", "max_tokens", "messages")
 # themselves, and metadata names the end user.
 _INERT: Final = frozenset({"anthropic_version", "anthropic_beta", "metadata"})
 _TOOLS: Final = frozenset({"tools", "tool_choice"})
-_MEMBERS: Final = _INERT | _TOOLS | _TABLE.keys() | {"max_tokens", "messages", "system", "thinking"}
+_MEMBERS: Final = (
+    _INERT
+    | _TOOLS
+    | _TABLE.keys()
+    | anthropic_thinking.MEMBERS
+    | {"max_tokens", "messages", "system"}
+)
 _MOST_STOP_SEQUENCES: Final = 8_191
 _VERSION: Final = re.compile(r"claude-(?:instant-|[a-z]+-)?(\d+)(?:[-.](\d{1,2})(?!\d))?")
 
@@ -46,27 +50,52 @@ def version(model: Model) -> tuple[int, int]:
 
 def parse(body: Any, model: Model) -> Generation:
     members = _members(body, model)
-    turns = parse_messages(members["messages"], must_alternate=version(model) < (3, 0))
-    tools = parse_tools(members.get("tools"))
+    turns = parse_messages(members["messages"], model, must_alternate=version(model) < (3, 0))
+    tools, tool_marks = parse_tools(members.get("tools"), model)
     if not tools and any(isinstance(part, ToolUse | ToolResult) for t in turns for part in t.parts):
         raise ValidationException(
             "Requests which include `tool_use` or `tool_result` blocks must define tools"
         )
+    system, system_marks = parse_system(members.get("system"), model)
+    check_cache_points(_count_points(turns) + tool_marks + system_marks)
     asked = Generation(
         turns=turns,
         max_tokens=_max_tokens(members["max_tokens"], model),
-        system=parse_system(members.get("system")),
+        system=system,
         tools=tools,
         tool_choice=parse_tool_choice(members.get("tool_choice"), tools),
+        cached=_cached(system_marks, tool_marks),
     )
-    return settings.settled(asked, _TABLE, model, _settings(members, model))
+    generation = settings.settled(asked, _TABLE, model, _settings(members, model))
+    return anthropic_thinking.with_thinking(generation, members, model, version(model))
 
 
 def extend(generation: Generation, fields: Mapping[str, Any], model: Model) -> Generation:
-    """Converse's additional fields: what the messages body has and Converse has not."""
-    close_root(fields, _INERT | _TABLE.keys() | {"thinking"}, model)
+    """Converse's additional fields: what the messages body has and Converse has not. There
+    ``thinking`` may be spelt ``reasoning_config`` (recorded)."""
+    if "reasoning_config" in fields and "thinking" not in fields:
+        fields = {
+            "thinking" if name == "reasoning_config" else name: value
+            for name, value in fields.items()
+        }
+    close_root(fields, _INERT | _TABLE.keys() | anthropic_thinking.MEMBERS, model)
     _check_inert(fields)
-    return settings.applied(generation, _TABLE, _settings(fields, model))
+    changed = settings.applied(generation, _TABLE, _settings(fields, model))
+    return anthropic_thinking.with_thinking(changed, fields, model, version(model))
+
+
+def _count_points(turns: Sequence[Turn]) -> int:
+    return sum(isinstance(part, CachePoint) for turn in turns for part in turn.parts)
+
+
+def _cached(system_marks: int, tool_marks: int) -> frozenset[Literal["system", "tools"]]:
+    """A mark in the middle of the system text or the tools counts as one at their end."""
+    cached: set[Literal["system", "tools"]] = set()
+    if system_marks:
+        cached.add("system")
+    if tool_marks:
+        cached.add("tools")
+    return frozenset(cached)
 
 
 def close_root(members: Mapping[str, Any], allowed: frozenset[str], model: Model) -> None:
@@ -113,9 +142,6 @@ def _check_inert(members: Mapping[str, Any]) -> None:
         refuse("anthropic_beta", "Input should be a valid list")
     if not isinstance(members.get("metadata"), dict | None):
         refuse("metadata", "Input should be an object")
-    thinking: Any = members.get("thinking")
-    if thinking is not None and thinking != {"type": "disabled"}:
-        refuse("thinking", "Extra inputs are not permitted")
 
 
 def _settings(members: Mapping[str, Any], model: Model) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
-from outcrop.dialects.anthropic_content import close, field, refuse
+from outcrop.catalog.model import Model
+from outcrop.dialects.anthropic_blocks import is_cached
+from outcrop.dialects.anthropic_fields import close, field, refuse
 from outcrop.errors import ValidationException
 from outcrop.generation import Tool, ToolChoice
 
@@ -16,17 +18,20 @@ _TOOL: Final = frozenset({"type", "name", "description", "input_schema", "cache_
 _CHOICE: Final = frozenset({"type", "name", "disable_parallel_tool_use"})
 
 
-def parse_tools(tools: Any) -> tuple[Tool, ...]:
+def parse_tools(tools: Any, model: Model) -> tuple[tuple[Tool, ...], int]:
+    """The tools, and how many of them are marked to be cached."""
     if tools is None:
-        return ()
+        return (), 0
     if not isinstance(tools, list):
         refuse("tools", "Input should be a valid list")
-    parsed = tuple(
-        _parse_tool(tool, f"tools.{index}") for index, tool in enumerate(cast("list[Any]", tools))
-    )
+    elements = cast("list[Any]", tools)
+    parsed = tuple(_parse_tool(tool, f"tools.{index}") for index, tool in enumerate(elements))
     if len({tool.name for tool in parsed}) < len(parsed):
         refuse("tools", "Tool names must be unique.")
-    return parsed
+    marks = sum(
+        is_cached(tool, f"tools.{index}.custom", model) for index, tool in enumerate(elements)
+    )
+    return parsed, marks
 
 
 def parse_tool_choice(choice: Any, tools: Sequence[Tool]) -> ToolChoice:
@@ -73,8 +78,6 @@ def _parse_tool(tool: Any, path: str) -> Tool:
         )
     path = f"{path}.custom"
     close(members, _TOOL, path)
-    if members.get("cache_control") is not None:
-        refuse(f"{path}.cache_control", "Extra inputs are not permitted")
     name: str = field(members, "name", str, path)
     if not _NAME.fullmatch(name):
         refuse(f"{path}.name", f"String should match pattern '^{_NAME.pattern}$'")

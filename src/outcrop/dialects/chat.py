@@ -1,19 +1,25 @@
 """Messages and tools in OpenAI's form, which several families share, to and from neutral types.
 
-Images, audio and other parts that are not text are refused: no engine here sees them.
+A picture comes as a data URI, to models that take pictures; nothing is fetched from elsewhere.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
 
+from outcrop.catalog.model import Model
 from outcrop.dialects import schema, settings
+from outcrop.dialects.media import IMAGE_FORMATS, find_bytes, require
 from outcrop.generation import (
     Completion,
     Event,
     Finished,
+    Image,
     Part,
+    Reasoning,
+    ReasoningDelta,
     Started,
     Stop,
     Text,
@@ -29,8 +35,17 @@ from outcrop.generation import (
 
 _NAME: Final = {"type": "string", "pattern": "^[a-zA-Z0-9_-]{1,64}$"}
 _PART: Final = settings.closed(
-    {"type": {"type": "string", "enum": ["text"]}, "text": {"type": "string"}}, "type", "text"
+    {
+        "type": {"type": "string", "enum": ["text", "image_url"]},
+        "text": {"type": "string"},
+        "image_url": settings.closed(
+            {"url": {"type": "string"}, "detail": {"type": "string", "enum": ["auto"]}}, "url"
+        ),
+    },
+    "type",
 )
+_OPEN, _CLOSE = "<reasoning>", "</reasoning>"
+_DATA_URI: Final = re.compile(r"data:image/(?P<format>[a-z]+);base64,(?P<data>[A-Za-z0-9+/=]*)")
 _CALL: Final = settings.closed(
     {
         "id": {"type": "string", "minLength": 1},
@@ -95,17 +110,19 @@ REASONS: Final[Mapping[Stop, str]] = {
 }
 
 
-def conversation(messages: Sequence[Mapping[str, Any]]) -> tuple[str | None, tuple[Turn, ...]]:
+def conversation(
+    messages: Sequence[Mapping[str, Any]], model: Model
+) -> tuple[str | None, tuple[Turn, ...]]:
     """System text and turns; results that follow each other are one turn."""
     system: list[str] = []
     turns: list[Turn] = []
     for index, message in enumerate(messages):
         if message["role"] in ("system", "developer"):
-            system.append(_text(message))
+            system.append(_text(message, index))
         elif message["role"] == "tool":
             _add_result(turns, _result(message, index))
         else:
-            turns.append(Turn(message["role"], _parts(message, index)))
+            turns.append(Turn(message["role"], _parts(message, index, model)))
     if not turns:
         raise schema.malformed([("#/messages", "expected a message of the role user")])
     return "\n\n".join(system) or None, tuple(turns)
@@ -121,16 +138,52 @@ def _add_result(turns: list[Turn], result: ToolResult) -> None:
 def _result(message: Mapping[str, Any], index: int) -> ToolResult:
     if "tool_call_id" not in message:
         raise schema.malformed([(f"#/messages/{index}", "required key [tool_call_id] not found")])
-    return ToolResult(message["tool_call_id"], _text(message))
+    return ToolResult(message["tool_call_id"], _text(message, index))
 
 
-def _text(message: Mapping[str, Any]) -> str:
+def _text(message: Mapping[str, Any], index: int) -> str:
+    said = _said(message, index)
+    for place, part in enumerate(said):
+        if not isinstance(part, Text):
+            pointer = f"#/messages/{index}/content/{place}/type"
+            raise schema.malformed([(pointer, "image_url is not a valid enum value")])
+    return "".join(part.text for part in said if isinstance(part, Text))
+
+
+def _said(message: Mapping[str, Any], index: int) -> list[Text | Image]:
     content = message.get("content") or ""
-    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+    if isinstance(content, str):
+        return [Text(content)] if content else []
+    parts: Sequence[Mapping[str, Any]] = content
+    return [_part(part, f"#/messages/{index}/content/{place}") for place, part in enumerate(parts)]
 
 
-def _parts(message: Mapping[str, Any], index: int) -> tuple[Part, ...]:
-    text = _text(message)
+def _part(part: Mapping[str, Any], pointer: str) -> Text | Image:
+    kind = part["type"]
+    if kind not in part:
+        raise schema.malformed([(pointer, f"required key [{kind}] not found")])
+    if kind == "text":
+        return Text(part["text"])
+    return _image(part["image_url"]["url"], f"{pointer}/image_url/url")
+
+
+def _image(url: str, pointer: str) -> Image:
+    found = _DATA_URI.fullmatch(url)
+    if found is None:
+        raise schema.malformed([(pointer, "expected a data URI of an image in base64")])
+    format = "jpeg" if found["format"] == "jpg" else found["format"]
+    data = find_bytes(found["data"])
+    if format not in IMAGE_FORMATS or not data:
+        raise schema.malformed([(pointer, "expected a data URI of an image in base64")])
+    return Image(format, data)
+
+
+def _parts(message: Mapping[str, Any], index: int, model: Model) -> tuple[Part, ...]:
+    said: list[Part] = [*_merged(_said(message, index))]
+    if any(isinstance(part, Image) for part in said):
+        require("image", model)
+        if message["role"] != "user":
+            raise schema.malformed([(f"#/messages/{index}/content", "images are the user's")])
     calls = message.get("tool_calls") or ()
     if calls and message["role"] == "user":
         raise schema.malformed(
@@ -147,7 +200,20 @@ def _parts(message: Mapping[str, Any], index: int) -> tuple[Part, ...]:
         )
         for each, call in enumerate(calls)
     ]
-    return (Text(text), *uses) if text or not uses else tuple(uses)
+    return (*said, *uses) if said or uses else (Text(""),)
+
+
+def _merged(said: Sequence[Text | Image]) -> list[Text | Image]:
+    """Texts in a row are one text, as this form has always joined them; none is empty."""
+    merged: list[Text | Image] = []
+    for part in said:
+        if isinstance(part, Text) and not part.text:
+            continue
+        if merged and isinstance(part, Text) and isinstance(last := merged[-1], Text):
+            merged[-1] = Text(last.text + part.text)
+        else:
+            merged.append(part)
+    return merged
 
 
 def _arguments(text: str, pointer: str) -> dict[str, Any]:
@@ -200,26 +266,60 @@ def render_calls(answer: Completion) -> list[dict[str, Any]]:
     ]
 
 
+def content(answer: Completion, model: Model) -> str:
+    """The text, behind the thoughts of a model that reasons: InvokeModel tells them between tags,
+    as clients of gpt-oss report."""
+    if "reasoning" not in model.supports:
+        return answer.text
+    told: list[str] = []
+    is_thinking = False
+    for part in answer.parts:
+        if isinstance(part, Text | Reasoning) and part.text:
+            told += [_tag(is_thinking, isinstance(part, Reasoning)), part.text]
+            is_thinking = isinstance(part, Reasoning)
+    # A thought that the token limit cut is not closed; a call behind a thought closes it.
+    return "".join(told) + (_CLOSE if is_thinking and answer.tool_uses else "")
+
+
+def _tag(was_thinking: bool, is_thinking: bool) -> str:
+    if was_thinking == is_thinking:
+        return ""
+    return _OPEN if is_thinking else _CLOSE
+
+
 class Deltas:
     """The ``delta`` objects of one streamed answer; a finish has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Model) -> None:
         self._calls = -1
+        self._shows_thoughts = "reasoning" in model.supports
+        self._is_thinking = False
 
     def feed(self, event: Event) -> dict[str, Any] | None:
         match event:
             case Started():
                 return {"role": "assistant", "content": ""}
+            case ReasoningDelta(text=text) if text and self._shows_thoughts:
+                return {"content": self._turn(True) + text}
             case TextDelta(text=text) if text:
-                return {"content": text}
+                return {"content": self._turn(False) + text}
             case ToolUseStarted():
                 self._calls += 1
                 function = {"name": event.name, "arguments": ""}
-                return self._call({"id": event.id, "type": "function", "function": function})
+                end = self._turn(False)
+                return {
+                    **({"content": end} if end else {}),
+                    **self._call({"id": event.id, "type": "function", "function": function}),
+                }
             case ToolUseDelta():
                 return self._call({"function": {"arguments": event.json}})
-            case TextDelta() | Finished():
+            case TextDelta() | ReasoningDelta() | Finished():
                 return None
+
+    def _turn(self, is_thinking: bool) -> str:
+        tag = _tag(self._is_thinking, is_thinking)
+        self._is_thinking = is_thinking
+        return tag
 
     def _call(self, members: dict[str, Any]) -> dict[str, Any]:
         return {"tool_calls": [{"index": self._calls, **members}]}
@@ -232,7 +332,8 @@ def stops(wanted: str | Sequence[str]) -> tuple[str, ...]:
 
 def usage(answers: Sequence[Completion | Finished]) -> dict[str, int]:
     """The prompt is counted once, the tokens of all answers are added."""
-    read = answers[0].input_tokens
+    first = answers[0]
+    read = first.input_tokens + first.cache_read_tokens + first.cache_write_tokens
     written = sum(answer.output_tokens for answer in answers)
     return {
         "prompt_tokens": read,

@@ -10,7 +10,16 @@ from typing import Any, Final, cast
 from outcrop.catalog.model import Model
 from outcrop.dialects.converse_request import Extend, check_features, read_generation
 from outcrop.errors import ValidationException
-from outcrop.generation import Completion, Generation, Stop, Text, ToolUse
+from outcrop.generation import (
+    AnswerPart,
+    Completion,
+    Finished,
+    Generation,
+    Reasoning,
+    Stop,
+    Text,
+    ToolUse,
+)
 
 NOT_COUNTED: Final = "The provided model doesn't support counting tokens."
 STOP_REASONS: Final[Mapping[Stop, str]] = {
@@ -57,7 +66,7 @@ def render(
         "metrics": {"latencyMs": elapsed_ms},
         "output": {"message": {"content": _content(answer, model), "role": "assistant"}},
         "stopReason": STOP_REASONS[answer.stop],
-        "usage": render_usage(answer.input_tokens, answer.output_tokens, model),
+        "usage": render_usage(answer, params, model, is_whole=True),
     }
     if native is not None and wants_native(params):
         body |= render_response_fields(params["additionalModelResponseFieldPaths"], native)
@@ -69,23 +78,38 @@ def wants_native(params: Mapping[str, Any]) -> bool:
 
 
 def render_usage(
-    input_tokens: int, output_tokens: int, model: Model | None = None
+    done: Completion | Finished, params: Mapping[str, Any], model: Model, *, is_whole: bool
 ) -> dict[str, Any]:
-    """``model`` is given for whole answers: only those report the prompt cache, empty here."""
+    """The prompt cache is told of where it was asked for, and in every whole answer of a recent
+    Claude. Each of its counts has two names."""
+    read, written = done.cache_read_tokens, done.cache_write_tokens
     usage: dict[str, Any] = {
-        "inputTokens": input_tokens,
-        "outputTokens": output_tokens,
+        "inputTokens": done.input_tokens,
+        "outputTokens": done.output_tokens,
         "serverToolUsage": {},
-        "totalTokens": input_tokens + output_tokens,
+        "totalTokens": done.input_tokens + done.output_tokens + read + written,
     }
-    if model is not None and _is_recent_claude(model):
+    is_recent_claude = _is_recent_claude(model)
+    if read or written or asks_for_cache(params) or (is_whole and is_recent_claude):
         usage |= {
-            "cacheReadInputTokenCount": 0,
-            "cacheReadInputTokens": 0,
-            "cacheWriteInputTokenCount": 0,
-            "cacheWriteInputTokens": 0,
+            "cacheReadInputTokenCount": read,
+            "cacheReadInputTokens": read,
+            "cacheWriteInputTokenCount": written,
+            "cacheWriteInputTokens": written,
         }
+    if written and is_recent_claude:
+        usage["cacheDetails"] = [{"inputTokens": written, "ttl": "5m"}]
     return usage
+
+
+def asks_for_cache(params: Mapping[str, Any]) -> bool:
+    messages: Sequence[Mapping[str, Any]] = params.get("messages", ())
+    lists: list[Sequence[Mapping[str, Any]]] = [
+        params.get("system", ()),
+        params.get("toolConfig", {}).get("tools", ()),
+        *(message["content"] for message in messages),
+    ]
+    return any("cachePoint" in block for blocks in lists for block in blocks)
 
 
 def render_echo(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,15 +149,25 @@ def _list(value: Any) -> list[Any]:
 
 
 def _content(answer: Completion, model: Model) -> list[dict[str, Any]]:
-    blocks = [_block(part, model) for part in answer.parts]
-    return blocks or [{"text": ""}]
+    parts = answer.parts
+    if model.dialect == "deepseek":
+        # R1's thoughts stand behind its text (recorded); every other model's stand before.
+        parts = sorted(parts, key=lambda part: isinstance(part, Reasoning))
+    return [_block(part, model) for part in parts] or [{"text": ""}]
 
 
-def _block(part: Text | ToolUse, model: Model) -> dict[str, Any]:
-    if isinstance(part, Text):
-        return {"text": part.text}
-    tool_use: dict[str, Any] = {"input": part.input, "name": part.name, "toolUseId": part.id}
-    return {"toolUse": tool_use | render_tool_type(model)}
+def _block(part: AnswerPart, model: Model) -> dict[str, Any]:
+    match part:
+        case Text():
+            return {"text": part.text}
+        case Reasoning(redacted=bytes(redacted)):
+            return {"reasoningContent": {"redactedContent": redacted}}
+        case Reasoning():
+            signature = {} if part.signature is None else {"signature": part.signature}
+            return {"reasoningContent": {"reasoningText": {**signature, "text": part.text}}}
+        case ToolUse():
+            tool_use = {"input": part.input, "name": part.name, "toolUseId": part.id}
+            return {"toolUse": tool_use | render_tool_type(model)}
 
 
 def render_tool_type(model: Model) -> dict[str, str]:

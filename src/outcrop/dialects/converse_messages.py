@@ -10,23 +10,31 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from outcrop.catalog.model import Model
+from outcrop.dialects.converse_blocks import (
+    check_message,
+    read_cache_point,
+    read_media,
+    read_reasoning,
+    unsupported_field,
+)
+from outcrop.dialects.media import WORDS, unsupported_block
 from outcrop.errors import ValidationException
-from outcrop.generation import Part, Role, Text, ToolResult, ToolUse, Turn
+from outcrop.generation import Media, Part, Role, Text, ToolResult, ToolUse, Turn
 
 Message = Mapping[str, Any]
 
 # A block of these kinds is named in AWS's text as a content block; others as a field.
-_MEDIA: Final = {"image", "document", "video", "audio"}
-_FROM_S3: Final = "This model doesn't support the s3Uri field. Remove s3Uri and try again."
+_MEDIA: Final = {*WORDS, "audio"}
 
 
-def read_turns(messages: Sequence[Message], has_tools: bool) -> tuple[Turn, ...]:
+def read_turns(messages: Sequence[Message], model: Model, *, has_tools: bool) -> tuple[Turn, ...]:
     if not messages:
         raise ValidationException(
             "A conversation must start with a user message. "
             "Try again with a conversation that starts with a user message."
         )
-    turns = tuple(_read_turn(index, message) for index, message in enumerate(messages))
+    turns = tuple(_read_turn(index, message, model) for index, message in enumerate(messages))
     parts = [part for turn in turns for part in turn.parts]
     if not has_tools and any(isinstance(part, ToolUse | ToolResult) for part in parts):
         raise ValidationException(
@@ -36,7 +44,7 @@ def read_turns(messages: Sequence[Message], has_tools: bool) -> tuple[Turn, ...]
     return turns
 
 
-def _read_turn(index: int, message: Message) -> Turn:
+def _read_turn(index: int, message: Message, model: Model) -> Turn:
     role = _read_role(index, message["role"])
     blocks: Sequence[Mapping[str, Any]] = message["content"]
     if not blocks:
@@ -44,13 +52,12 @@ def _read_turn(index: int, message: Message) -> Turn:
             f"The content field in the Message object at messages.{index} is empty. "
             "Add a ContentBlock object to the content field and try again."
         )
-    return Turn(
-        role,
-        tuple(
-            _read_block(f"messages.{index}.content.{place}", block, role)
-            for place, block in enumerate(blocks)
-        ),
+    parts = tuple(
+        _read_block(f"messages.{index}.content.{place}", block, role, model)
+        for place, block in enumerate(blocks)
     )
+    check_message(parts, f"messages.{index}")
+    return Turn(role, parts)
 
 
 def _read_role(index: int, role: str) -> Role:
@@ -62,7 +69,7 @@ def _read_role(index: int, role: str) -> Role:
     )
 
 
-def _read_block(path: str, block: Mapping[str, Any], role: Role) -> Part:
+def _read_block(path: str, block: Mapping[str, Any], role: Role, model: Model) -> Part:
     kind = next(iter(block), "text")
     match kind:
         case "text":
@@ -70,14 +77,20 @@ def _read_block(path: str, block: Mapping[str, Any], role: Role) -> Part:
         case "toolUse" if role == "assistant":
             return _read_tool_use(path, block["toolUse"])
         case "toolResult" if role == "user":
-            return _read_tool_result(path, block["toolResult"])
+            return _read_tool_result(path, block["toolResult"], model)
         case "toolUse" | "toolResult":
             raise ValidationException(
                 f"The {kind} block at {path} is in a message of the role {role}. "
                 "Move it to the other role and try again."
             )
+        case "image" | "document" | "video":
+            return read_media(kind, block[kind], path, role, model)
+        case "cachePoint":
+            return read_cache_point(block[kind], model)
+        case "reasoningContent":
+            return read_reasoning(block[kind], role, model)
         case _:
-            raise _unsupported_block(kind, block[kind])
+            raise _unsupported(kind)
 
 
 def _read_text(path: str, text: str) -> Text:
@@ -91,7 +104,7 @@ def _read_text(path: str, text: str) -> Text:
 
 def _read_tool_use(path: str, block: Mapping[str, Any]) -> ToolUse:
     if block.get("type") == "server_tool_use":
-        raise _unsupported_block("server_tool_use", block)
+        raise unsupported_field("server_tool_use")
     arguments = block["input"]
     if not isinstance(arguments, Mapping):
         raise ValidationException(
@@ -101,38 +114,38 @@ def _read_tool_use(path: str, block: Mapping[str, Any]) -> ToolUse:
     return ToolUse(block["toolUseId"], block["name"], cast("Mapping[str, Any]", arguments))
 
 
-def _read_tool_result(path: str, block: Mapping[str, Any]) -> ToolResult:
+def _read_tool_result(path: str, block: Mapping[str, Any], model: Model) -> ToolResult:
     is_error = block.get("status") == "error"
     if is_error and not block["content"]:
         raise ValidationException(
             f"The content field at {path}.toolResult cannot be empty when status value is error."
         )
     if "type" in block:
-        raise _unsupported_block("server_tool_result", block)
-    texts = [_result_text(entry) for entry in block["content"]]
-    return ToolResult(block["toolUseId"], "\n".join(texts), is_error)
+        raise unsupported_field("server_tool_result")
+    told = [
+        _read_result(f"{path}.toolResult.content.{place}", entry, model)
+        for place, entry in enumerate(block["content"])
+    ]
+    texts = [each for each in told if isinstance(each, str)]
+    media = tuple(each for each in told if not isinstance(each, str))
+    return ToolResult(block["toolUseId"], "\n".join(texts), is_error, media)
 
 
-def _result_text(entry: Mapping[str, Any]) -> str:
+def _read_result(path: str, entry: Mapping[str, Any], model: Model) -> str | Media:
     kind = next(iter(entry), "text")
-    if kind == "text":
-        return entry.get("text", "")
-    if kind == "json":
-        return msgspec.json.encode(entry["json"]).decode()
-    raise _unsupported_block(kind, entry[kind])
+    match kind:
+        case "text":
+            return entry.get("text", "")
+        case "json":
+            return msgspec.json.encode(entry["json"]).decode()
+        case "image" | "document" | "video":
+            return read_media(kind, entry[kind], path, "user", model)
+        case _:
+            raise _unsupported(kind)
 
 
-def _unsupported_block(kind: str, block: Mapping[str, Any]) -> ValidationException:
-    if kind == "image" and "s3Location" in block.get("source", {}):
-        return ValidationException(_FROM_S3)
-    if kind in _MEDIA:
-        return ValidationException(
-            f"This model doesn't support the {kind} content block that you provided. "
-            "Update the content block and try again."
-        )
-    return ValidationException(
-        f"This model doesn't support the {kind} field. Remove {kind} and try again."
-    )
+def _unsupported(kind: str) -> ValidationException:
+    return unsupported_block(kind) if kind in _MEDIA else unsupported_field(kind)
 
 
 def _match_results(turns: Sequence[Turn]) -> None:

@@ -5,14 +5,18 @@ requestMetadata, change no answer and pass.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from dataclasses import replace
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from outcrop.catalog.model import Model
+from outcrop.dialects.converse_blocks import read_cache_point, unsupported_field
 from outcrop.dialects.converse_messages import read_turns
+from outcrop.dialects.media import check_cache_points
+from outcrop.dialects.settings import EFFORTS
 from outcrop.errors import ValidationException
-from outcrop.generation import Generation, Sampling, Tool, ToolChoice
+from outcrop.generation import CachePoint, Generation, Sampling, Tool, ToolChoice
 from outcrop.prompting.errors import SchemaInvalid, SchemaUnsupported
 from outcrop.prompting.schemas import check
 
@@ -37,21 +41,13 @@ def check_features(params: Mapping[str, Any]) -> None:
         raise unsupported_field("performanceConfig.latency")
     if params.get("serviceTier", {}).get("type", "default") != "default":
         raise unsupported_field("serviceTier")
-    if params.get("outputConfig", {}).get("effort"):
-        raise unsupported_field("outputConfig.effort")
-
-
-def unsupported_field(name: str) -> ValidationException:
-    return ValidationException(
-        f"This model doesn't support the {name} field. Remove {name} and try again."
-    )
 
 
 def read_generation(params: Mapping[str, Any], model: Model, extend: Extend | None) -> Generation:
     tools, choice = _read_tools(params.get("toolConfig"), model)
     config: Mapping[str, Any] = params.get("inferenceConfig", {})
     generation = Generation(
-        turns=read_turns(params.get("messages", ()), bool(tools)),
+        turns=read_turns(params.get("messages", ()), model, has_tools=bool(tools)),
         max_tokens=_max_tokens(config, model),
         system=_read_system(params.get("system", ()), model),
         sampling=_sampling(config, model),
@@ -59,7 +55,48 @@ def read_generation(params: Mapping[str, Any], model: Model, extend: Extend | No
         tools=tools,
         tool_choice=choice,
         json_schema=_read_output_schema(params.get("outputConfig", {})),
+        cached=_read_cached(params, model),
     )
+    _check_cache_points(generation)
+    return _with_effort(_extended(generation, params, model, extend), params)
+
+
+def _read_cached(params: Mapping[str, Any], model: Model) -> frozenset[Literal["system", "tools"]]:
+    """A point in the middle of the system text or the tools counts as one at their end."""
+    blocks: dict[Literal["system", "tools"], Sequence[Mapping[str, Any]]] = {
+        "system": params.get("system", ()),
+        "tools": params.get("toolConfig", {}).get("tools", ()),
+    }
+    cached: set[Literal["system", "tools"]] = set()
+    for part, within in blocks.items():
+        for block in within:
+            if "cachePoint" in block:
+                read_cache_point(block["cachePoint"], model)
+                cached.add(part)
+    return frozenset(cached)
+
+
+def _check_cache_points(generation: Generation) -> None:
+    points = sum(isinstance(part, CachePoint) for turn in generation.turns for part in turn.parts)
+    try:
+        check_cache_points(points + len(generation.cached))
+    except ValidationException as error:
+        raise model_refusal(error.message) from error
+
+
+def _with_effort(generation: Generation, params: Mapping[str, Any]) -> Generation:
+    """``outputConfig.effort`` says how hard a model thinks that was told to think."""
+    effort = params.get("outputConfig", {}).get("effort")
+    if not effort:
+        return generation
+    if generation.reasoning is None or effort not in EFFORTS:
+        raise unsupported_field("outputConfig.effort")
+    return replace(generation, reasoning=replace(generation.reasoning, effort=effort))
+
+
+def _extended(
+    generation: Generation, params: Mapping[str, Any], model: Model, extend: Extend | None
+) -> Generation:
     fields = params.get("additionalModelRequestFields")
     if fields is None or fields == {}:
         return generation
@@ -117,9 +154,10 @@ def _default(model: Model, *names: str) -> Any:
 def _read_system(blocks: Sequence[Mapping[str, Any]], model: Model) -> str | None:
     texts: list[str] = []
     for block in blocks:
-        for kind in block.keys() - {"text"}:
+        for kind in block.keys() - {"text", "cachePoint"}:
             raise unsupported_field(f"system.{kind}")
-        texts.append(block["text"])
+        if "text" in block:
+            texts.append(block["text"])
     if texts and "system" not in model.supports:
         raise ValidationException(
             "This model doesn't support system messages. "
@@ -147,7 +185,11 @@ def _read_tools(
         return (), ToolChoice()
     if "tools" not in model.supports:
         raise ValidationException("This model doesn't support tool use.")
-    tools = tuple(_read_tool(index, entry) for index, entry in enumerate(config["tools"]))
+    tools = tuple(
+        _read_tool(index, entry)
+        for index, entry in enumerate(config["tools"])
+        if "cachePoint" not in entry
+    )
     if len({tool.name for tool in tools}) < len(tools):
         raise model_refusal("tools: Tool names must be unique.")
     return tools, _read_choice(config.get("toolChoice", {}), tools, model)

@@ -2,7 +2,8 @@
 
     messageStart ([contentBlockStart] contentBlockDelta* contentBlockStop)* messageStop metadata
 
-Only a tool's block has a contentBlockStart.
+Only a tool's block has a contentBlockStart. A signature ends a thought; what is redacted is a block
+of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from outcrop.generation import (
     Event,
     Finished,
     Fold,
+    ReasoningDelta,
     Started,
     TextDelta,
     ToolUseDelta,
@@ -41,6 +43,7 @@ class Events:
         native: Callable[[Completion], Mapping[str, Any]] | None = None,
     ) -> None:
         self._params = params
+        self._model = model
         self._tool_type = render_tool_type(model)
         self._elapsed_ms = elapsed_ms
         self._native = native if wants_native(params) else None
@@ -56,6 +59,8 @@ class Events:
                 return [{"messageStart": {"role": "assistant"}}]
             case TextDelta():
                 return self._text(event.text)
+            case ReasoningDelta():
+                return self._reasoning(event)
             case ToolUseStarted():
                 tool = {"name": event.name, "toolUseId": event.id, **self._tool_type}
                 start = {"contentBlockIndex": self._index + 1, "start": {"toolUse": tool}}
@@ -69,6 +74,22 @@ class Events:
         if not text:
             return []
         return [*self._switch("text"), self._delta({"text": text})]
+
+    def _reasoning(self, event: ReasoningDelta) -> list[dict[str, Any]]:
+        if event.redacted is not None:
+            redacted = {"reasoningContent": {"redactedContent": event.redacted}}
+            return [*self._switch("redacted", anew=True), self._delta(redacted)]
+        pieces: list[dict[str, Any]] = []
+        if event.text:
+            pieces.append({"text": event.text})
+        if event.signature is not None:
+            pieces.append({"signature": event.signature})
+        if not pieces:
+            return []
+        opening = self._switch("reasoning")
+        if event.signature is not None:
+            self._open = "signed"
+        return [*opening, *(self._delta({"reasoningContent": piece}) for piece in pieces)]
 
     def _switch(self, kind: str, *, anew: bool = False) -> list[dict[str, Any]]:
         """Opens a block of ``kind``, closing the one before."""
@@ -100,7 +121,7 @@ class Events:
             stop |= render_response_fields(paths, self._native(self._fold.completion()))
         metadata = {
             "metrics": {"latencyMs": self._elapsed_ms()},
-            "usage": render_usage(event.input_tokens, event.output_tokens),
+            "usage": render_usage(event, self._params, self._model, is_whole=False),
             **render_echo(self._params),
         }
         return [*events, {"messageStop": stop}, {"metadata": metadata}]

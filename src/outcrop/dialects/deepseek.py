@@ -1,7 +1,8 @@
 """DeepSeek R1: a prompt with DeepSeek's own turn markers in, ``choices`` of text out.
 
 Form, ranges and stop reasons: AWS's user guide, "DeepSeek models". The guide states no defaults:
-sampling is then unmodified and the model's own limit bounds the answer.
+sampling is then unmodified and the model's own limit bounds the answer. A thought stands in the
+text between its own tags, as R1 writes it.
 """
 
 import re
@@ -16,6 +17,8 @@ from outcrop.generation import (
     Event,
     Finished,
     Generation,
+    Reasoning,
+    ReasoningDelta,
     Role,
     Stop,
     Text,
@@ -75,7 +78,20 @@ def _conversation(prompt: str) -> tuple[str | None, tuple[Turn, ...]]:
 
 
 def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any]:
-    return _choices(answers[0].text, _REASONS[answers[0].stop])
+    answer = answers[0]
+    written: list[str] = []
+    is_thinking = False
+    for part in answer.parts:
+        if isinstance(part, Text | Reasoning) and part.text:
+            written += [_tag(is_thinking, isinstance(part, Reasoning)), part.text]
+            is_thinking = isinstance(part, Reasoning)
+    return _choices("".join(written), _REASONS[answer.stop])
+
+
+def _tag(was_thinking: bool, is_thinking: bool) -> str:
+    if was_thinking == is_thinking:
+        return ""
+    return "<think>\n" if is_thinking else "\n</think>\n\n"
 
 
 def chunks(rendering: Rendering) -> "DeepSeekChunks":
@@ -83,10 +99,16 @@ def chunks(rendering: Rendering) -> "DeepSeekChunks":
 
 
 class DeepSeekChunks:
+    def __init__(self) -> None:
+        self._is_thinking = False
+
     def feed(self, event: Event, index: int = 0) -> list[dict[str, Any]]:
         match event:
-            case TextDelta(text=text) if text:
-                return [_choices(text, None)]
+            case TextDelta(text=text) | ReasoningDelta(text=text) if text:
+                is_thinking = isinstance(event, ReasoningDelta)
+                tag = _tag(self._is_thinking, is_thinking)
+                self._is_thinking = is_thinking
+                return [_choices(tag + text, None)]
             case Finished():
                 return [_choices("", _REASONS[event.stop])]
             case _:

@@ -51,7 +51,7 @@ extend = settings.extended(
 
 def parse(body: Any, model: Model) -> Generation:
     schema.check(_SCHEMA(model), body)
-    system, turns = chat.conversation(body["messages"])
+    system, turns = chat.conversation(body["messages"], model)
     base = Generation(
         turns,
         model.max_output_tokens,
@@ -103,7 +103,7 @@ class JambaChunks:
         self._rendering = rendering
         self._id = _new_id()
         count = rendering.body.get("n", 1)
-        self._deltas = [chat.Deltas() for _ in range(count)]
+        self._deltas = [chat.Deltas(rendering.model) for _ in range(count)]
         self._output_tokens = [0] * count
         self._input_tokens = 0
 

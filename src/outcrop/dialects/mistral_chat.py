@@ -32,7 +32,7 @@ def parse(body: Any, model: Model) -> Generation:
     if _is_text(body):
         return mistral.parse(body, model)
     schema.check(_SCHEMA(model), body)
-    system, turns = chat.conversation(body["messages"])
+    system, turns = chat.conversation(body["messages"], model)
     base = Generation(
         turns,
         model.max_output_tokens,

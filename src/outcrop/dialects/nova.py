@@ -1,24 +1,24 @@
 """Amazon Nova on InvokeModel: the body. ``nova_answers`` renders.
 
 Members may be spelt as the guide does or as recorded clients do (``max_new_tokens``, ``top_p``).
-Images, documents, videos and cache points are refused until Outcrop has them.
+``nova_blocks`` reads the content blocks.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
-
-import msgspec
+from dataclasses import replace
+from typing import Any, Final
 
 from outcrop.catalog.model import Model
-from outcrop.dialects import nova_answers, settings
+from outcrop.dialects import nova_answers, nova_blocks, settings
+from outcrop.dialects.media import check_cache_points, require_cache
 from outcrop.dialects.protocol import Rendering
 from outcrop.dialects.schema import check, default, limits, malformed, per_model
 from outcrop.errors import ValidationException
 from outcrop.generation import (
+    CachePoint,
     Completion,
     Generation,
-    Part,
-    Text,
+    ReasoningRequest,
     Tool,
     ToolChoice,
     ToolResult,
@@ -28,7 +28,6 @@ from outcrop.generation import (
 
 # Every Nova answer since February 2025 tells how much of a prompt cache it used.
 COUNTS_CACHE: Final = True
-_NOT_SERVED: Final = ("image", "document", "video", "audio", "cachePoint", "reasoningContent")
 _TABLE: Final[settings.Table] = {
     "temperature": settings.number("temperature", 0, 1, 0.7),
     "topP": settings.number("top_p", 0, 1, 0.9, settings.off_at_one),
@@ -39,34 +38,21 @@ _TABLE: Final[settings.Table] = {
 _ALIASES: Final = {"max_new_tokens": "maxTokens", "top_p": "topP", "top_k": "topK"}
 _OBJECT: Final[dict[str, Any]] = {"type": "object"}
 _STRING: Final[dict[str, Any]] = {"type": "string"}
-_TOOL_USE: Final = settings.closed(
-    {"toolUseId": _STRING, "name": _STRING, "input": _OBJECT}, "toolUseId", "name", "input"
-)
-_RESULT_PART: Final = settings.closed({"text": _STRING, "json": {}, "image": {}, "document": {}})
-_TOOL_RESULT: Final = settings.closed(
-    {
-        "toolUseId": _STRING,
-        "content": {"type": "array", "items": _RESULT_PART},
-        "status": {"type": "string", "enum": ["success", "error"]},
-    },
-    "toolUseId",
-    "content",
-)
-_BLOCK: Final = settings.closed(
-    {
-        "text": _STRING,
-        "toolUse": _TOOL_USE,
-        "toolResult": _TOOL_RESULT,
-        **{name: {} for name in _NOT_SERVED},
-    }
-)
 _MESSAGE: Final = settings.closed(
     {
         "role": {"type": "string", "enum": ["user", "assistant"]},
-        "content": {"type": "array", "minItems": 1, "items": _BLOCK},
+        "content": {"type": "array", "minItems": 1, "items": nova_blocks.BLOCK},
     },
     "role",
     "content",
+)
+_SYSTEM: Final = settings.closed({"text": _STRING, "cachePoint": nova_blocks.CACHE_POINT})
+_REASONING: Final = settings.closed(
+    {
+        "type": {"type": "string", "enum": ["enabled", "disabled"]},
+        "maxReasoningEffort": {"type": "string", "enum": settings.EFFORTS},
+    },
+    "type",
 )
 _TOOL_SPEC: Final = settings.closed(
     {
@@ -96,19 +82,36 @@ def parse(body: Any, model: Model) -> Generation:
     check(_schema(model), body)
     config: Mapping[str, Any] = body.get("toolConfig", {})
     tools = tuple(_tool(each["toolSpec"]) for each in config.get("tools", ()))
-    system = "\n\n".join(each["text"] for each in body.get("system", ()))
+    blocks: Sequence[Mapping[str, Any]] = body.get("system", ())
+    system = "\n\n".join(each["text"] for each in blocks if "text" in each)
+    is_cached = any("cachePoint" in each for each in blocks)
+    if is_cached:
+        require_cache(model)
     asked = Generation(
-        turns=_turns(body["messages"]),
+        turns=_turns(body["messages"], model),
         max_tokens=default(model, "maxTokens", model.max_output_tokens),
         system=system or None,
         tools=tools,
         tool_choice=_tool_choice(config.get("toolChoice", {}), tools),
+        cached=frozenset({"system"} if is_cached else ()),
     )
-    if not tools and any(isinstance(p, ToolUse | ToolResult) for t in asked.turns for p in t.parts):
+    parts = [part for turn in asked.turns for part in turn.parts]
+    check_cache_points(sum(isinstance(part, CachePoint) for part in parts) + is_cached)
+    if not tools and any(isinstance(part, ToolUse | ToolResult) for part in parts):
         raise ValidationException(
             "The toolConfig field must be defined when using toolUse and toolResult content blocks."
         )
-    return settings.settled(asked, _TABLE, model, _canonical(body.get("inferenceConfig", {})))
+    given = _canonical(body.get("inferenceConfig", {}))
+    return _with_reasoning(settings.settled(asked, _TABLE, model, given), body)
+
+
+def _with_reasoning(generation: Generation, body: Mapping[str, Any]) -> Generation:
+    """``reasoningConfig`` stands in the body, or in its inferenceConfig, as the guide has both."""
+    config = body.get("reasoningConfig") or body.get("inferenceConfig", {}).get("reasoningConfig")
+    if not config or config["type"] == "disabled":
+        return generation
+    asked = ReasoningRequest(effort=config.get("maxReasoningEffort"))
+    return replace(generation, reasoning=asked)
 
 
 def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any]:
@@ -120,15 +123,18 @@ def chunks(rendering: Rendering) -> "nova_answers.NovaEvents":
 
 
 def extend(generation: Generation, fields: Mapping[str, Any], model: Model) -> Generation:
-    """Converse callers give ``inferenceConfig.topK`` this way."""
+    """Converse callers give ``inferenceConfig.topK`` and ``reasoningConfig`` this way."""
     check(_extension(model), dict(fields))
-    return settings.applied(generation, _TABLE, _canonical(fields.get("inferenceConfig", {})))
+    given = _canonical(fields.get("inferenceConfig", {}))
+    return _with_reasoning(settings.applied(generation, _TABLE, given), fields)
 
 
 def _canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     """The members under their own names; one given under two names is ambiguous."""
     given: dict[str, Any] = {}
     for name, value in config.items():
+        if name == "reasoningConfig":
+            continue
         canonical = _ALIASES.get(name, name)
         if canonical in given:
             raise malformed([("#/inferenceConfig", f"extraneous key [{name}] is not permitted")])
@@ -136,11 +142,13 @@ def _canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _turns(messages: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:
+def _turns(messages: Sequence[Mapping[str, Any]], model: Model) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     for index, message in enumerate(messages):
         parts = tuple(
-            _part(block, f"#/messages/{index}/content/{place}")
+            nova_blocks.parse_part(
+                block, message["role"], f"#/messages/{index}/content/{place}", model
+            )
             for place, block in enumerate(message["content"])
         )
         if turns and turns[-1].role == message["role"]:
@@ -155,58 +163,13 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def _part(block: Mapping[str, Any], pointer: str) -> Part:
-    _require_one(block, pointer)
-    match next(iter(block.items())):
-        case "text", text:
-            return Text(text)
-        case "toolUse", call:
-            return ToolUse(call["toolUseId"], call["name"], call["input"])
-        case "toolResult", result:
-            texts = [
-                _result_text(part, f"{pointer}/toolResult/content/{place}")
-                for place, part in enumerate(result["content"])
-            ]
-            is_error = result.get("status") == "error"
-            return ToolResult(result["toolUseId"], "\n".join(texts), is_error)
-        case kind, _:
-            raise _not_served(kind)
-
-
-def _result_text(part: Mapping[str, Any], pointer: str) -> str:
-    _require_one(part, pointer)
-    match next(iter(part.items())):
-        case "text", text:
-            return cast("str", text)
-        case "json", value:
-            try:
-                return msgspec.json.encode(value).decode()
-            except RecursionError as error:
-                raise malformed([(f"{pointer}/json", "nested too deeply")]) from error
-        case kind, _:
-            raise _not_served(kind)
-
-
-def _require_one(union: Mapping[str, Any], pointer: str) -> None:
-    if len(union) != 1:
-        told = f"expected exactly one content member, found: {len(union)}"
-        raise malformed([(pointer, told)])
-
-
-def _not_served(kind: str) -> ValidationException:
-    return ValidationException(
-        f"This model doesn't support the {kind} content block that you provided. Update the "
-        "content block and try again."
-    )
-
-
 def _tool(spec: Mapping[str, Any]) -> Tool:
     return Tool(spec["name"], spec.get("description", ""), spec["inputSchema"]["json"])
 
 
 def _tool_choice(choice: Mapping[str, Any], tools: Sequence[Tool]) -> ToolChoice:
     if len(choice) > 1:
-        _require_one(choice, "#/toolConfig/toolChoice")
+        nova_blocks.require_one(choice, "#/toolConfig/toolChoice")
     if "tool" in choice:
         name: str = choice["tool"]["name"]
         if name not in {tool.name for tool in tools}:
@@ -221,7 +184,7 @@ def _schema(model: Model) -> dict[str, Any]:
         {
             "schemaVersion": _STRING,
             "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
-            "system": {"type": "array", "items": settings.closed({"text": _STRING}, "text")},
+            "system": {"type": "array", "items": _SYSTEM},
             "toolConfig": _TOOL_CONFIG,
             **_extension(model)["properties"],
         },
@@ -233,4 +196,6 @@ def _schema(model: Model) -> dict[str, Any]:
 def _extension(model: Model) -> dict[str, Any]:
     members = settings.properties(_TABLE, model)
     spelt = {alias: limits(model, alias, **members[name]) for alias, name in _ALIASES.items()}
-    return settings.closed({"inferenceConfig": settings.closed({**members, **spelt})})
+    reasoning = {"reasoningConfig": _REASONING} if "reasoning" in model.supports else {}
+    config = settings.closed({**members, **spelt, **reasoning})
+    return settings.closed({"inferenceConfig": config, **reasoning})

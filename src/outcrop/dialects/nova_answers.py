@@ -1,6 +1,7 @@
 """Amazon Nova's answers: whole, and as the inner events of its stream.
 
-As recorded, each piece of text is a content block of its own; a tool use is one block.
+As recorded, each piece of text is a content block of its own; a tool use is one block. Nova's
+thoughts carry no signature and are never redacted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,9 +9,12 @@ from typing import Any, Final
 
 from outcrop.dialects.ids import nova_tool_use_id
 from outcrop.generation import (
+    AnswerPart,
     Completion,
     Event,
     Finished,
+    Reasoning,
+    ReasoningDelta,
     Started,
     Stop,
     Text,
@@ -32,15 +36,18 @@ _REASONS: Final[Mapping[Stop, str]] = {
 
 def render(answers: Sequence[Completion]) -> Json:
     answer = answers[0]
-    content = [_block(part) for part in answer.parts]
+    content = [_block(part) for part in answer.parts if not _is_unseen(part)]
     return {
         "output": {"message": {"content": content, "role": "assistant"}},
         "stopReason": _REASONS[answer.stop],
         "usage": {
             "inputTokens": answer.input_tokens,
             "outputTokens": answer.output_tokens,
-            "totalTokens": answer.input_tokens + answer.output_tokens,
-            **_cache_counts(),
+            "totalTokens": answer.input_tokens
+            + answer.output_tokens
+            + answer.cache_read_tokens
+            + answer.cache_write_tokens,
+            **_cache_counts(answer),
         },
     }
 
@@ -58,6 +65,11 @@ class NovaEvents:
                 if not event.text:
                     return []
                 return [*self._stop_tool(), self._delta({"text": event.text}), self._stop()]
+            case ReasoningDelta():
+                if not event.text:
+                    return []
+                thought = {"reasoningContent": {"reasoningText": {"text": event.text}}}
+                return [*self._stop_tool(), self._delta(thought), self._stop()]
             case ToolUseStarted():
                 stopped = self._stop_tool()
                 self._is_tool_open = True
@@ -88,7 +100,7 @@ def _end(event: Finished) -> list[Json]:
     usage = {
         "inputTokens": event.input_tokens,
         "outputTokens": event.output_tokens,
-        **_cache_counts(),
+        **_cache_counts(event),
     }
     return [
         {"messageStop": {"stopReason": _REASONS[event.stop]}},
@@ -96,13 +108,23 @@ def _end(event: Finished) -> list[Json]:
     ]
 
 
-def _cache_counts() -> Json:
-    """Cache points are refused, so nothing is ever read from or written to a prompt cache."""
-    return {"cacheReadInputTokenCount": 0, "cacheWriteInputTokenCount": 0}
+def _cache_counts(done: Completion | Finished) -> Json:
+    return {
+        "cacheReadInputTokenCount": done.cache_read_tokens,
+        "cacheWriteInputTokenCount": done.cache_write_tokens,
+    }
 
 
-def _block(part: Text | ToolUse) -> Json:
-    if isinstance(part, Text):
-        return {"text": part.text}
-    use = {"name": part.name, "toolUseId": nova_tool_use_id(part.id), "input": part.input}
-    return {"toolUse": use}
+def _is_unseen(part: AnswerPart) -> bool:
+    return isinstance(part, Reasoning) and not part.text
+
+
+def _block(part: AnswerPart) -> Json:
+    match part:
+        case Text():
+            return {"text": part.text}
+        case Reasoning():
+            return {"reasoningContent": {"reasoningText": {"text": part.text}}}
+        case ToolUse():
+            use = {"name": part.name, "toolUseId": nova_tool_use_id(part.id), "input": part.input}
+            return {"toolUse": use}

@@ -1,8 +1,8 @@
 """OpenAI's chat completions as the open-weight families on Bedrock take them: messages in,
 ``choices`` out, ``chat.completion.chunk`` objects in a stream.
 
-Members that would change the answer and are not built (``logprobs``, ``reasoning_effort``, …) are
-refused unless they hold their neutral value.
+Members that would change the answer and are not built (``logprobs``, …) are refused unless they
+hold their neutral value.
 """
 
 import time
@@ -29,6 +29,7 @@ _TABLE: Final = {
         {"anyOf": [{"type": "string", "minLength": 1}, settings.stops(4).schema]},
         read=chat.stops,
     ),
+    "reasoning_effort": settings.effort(),
 }
 _FORMAT: Final = {
     "anyOf": [
@@ -70,12 +71,13 @@ _SCHEMA: Final = settings.body_schema(
     "messages",
 )
 
-extend = settings.extended(_TABLE)
+# Qwen's models are told by this name in Converse (recorded).
+extend = settings.extended({**_TABLE, "reasoning_config": settings.effort()})
 
 
 def parse(body: Any, model: Model) -> Generation:
     schema.check(_SCHEMA(model), body)
-    system, turns = chat.conversation(body["messages"])
+    system, turns = chat.conversation(body["messages"], model)
     base = Generation(
         turns,
         model.max_output_tokens,
@@ -105,7 +107,7 @@ def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any
                 "finish_reason": chat.REASONS[answer.stop],
                 "index": index,
                 "logprobs": None,
-                "message": _message(answer),
+                "message": _message(answer, rendering.model),
             }
             for index, answer in enumerate(answers)
         ],
@@ -114,10 +116,10 @@ def render(answers: Sequence[Completion], rendering: Rendering) -> dict[str, Any
     }
 
 
-def _message(answer: Completion) -> dict[str, Any]:
+def _message(answer: Completion, model: Model) -> dict[str, Any]:
     calls = chat.render_calls(answer)
     message = {
-        "content": answer.text or (None if calls else ""),
+        "content": chat.content(answer, model) or (None if calls else ""),
         "refusal": None,
         "role": "assistant",
     }
@@ -146,7 +148,7 @@ class ChatChunks:
         count = rendering.body.get("n", 1)
         options = rendering.body.get("stream_options", {})
         self._counts_usage: bool = options.get("include_usage", False)
-        self._deltas = [chat.Deltas() for _ in range(count)]
+        self._deltas = [chat.Deltas(rendering.model) for _ in range(count)]
         self._finished: list[Finished] = []
 
     def feed(self, event: Event, index: int = 0) -> list[dict[str, Any]]:

@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 from outcrop.catalog.model import Model
 from outcrop.dialects import schema
 from outcrop.errors import ValidationException
-from outcrop.generation import Generation, Sampling
+from outcrop.generation import Generation, ReasoningRequest, Sampling
 
+EFFORTS: Final = ("low", "medium", "high")
 _OF_SAMPLING: Final = frozenset(field.name for field in fields(Sampling))
 
 
@@ -22,12 +23,14 @@ def unchanged(value: Any) -> Any:
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One member of a body. ``into`` names the field of Sampling or Generation that ``read`` of
-    its value is written to; without a default an absent member leaves that field alone."""
+    its value is written to; without a default an absent member leaves that field alone. Models
+    without the capability ``needs`` do not know the member."""
 
     into: str
     schema: Mapping[str, Any]
     default: Any = None
     read: Callable[[Any], Any] = unchanged
+    needs: str | None = None
 
 
 Table = Mapping[str, Setting]
@@ -73,6 +76,16 @@ def stops(most: int | None = None) -> Setting:
     return Setting("stop_sequences", rule, read=tuple)
 
 
+def effort() -> Setting:
+    """How hard a model that reasons shall think."""
+    rule = {"type": "string", "enum": EFFORTS}
+    return Setting("reasoning", rule, read=_with_effort, needs="reasoning")
+
+
+def _with_effort(effort: str) -> ReasoningRequest:
+    return ReasoningRequest(effort=effort)
+
+
 def off_at_one(share: float) -> float | None:
     return None if share == 1 else share
 
@@ -87,8 +100,13 @@ def off_at_ends(share: float) -> float | None:
 
 def properties(table: Table, model: Model) -> dict[str, Any]:
     """The schemas of the table's members for this model."""
-    built = {name: schema.limits(model, name, **each.schema) for name, each in table.items()}
-    for name, each in table.items():
+    known = {
+        name: each
+        for name, each in table.items()
+        if each.needs is None or each.needs in model.supports
+    }
+    built = {name: schema.limits(model, name, **each.schema) for name, each in known.items()}
+    for name, each in known.items():
         if each.into == "max_tokens":
             built[name].setdefault("maximum", model.max_output_tokens)
     return built

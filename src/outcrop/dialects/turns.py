@@ -94,11 +94,11 @@ def _header_pieces(prompt: str) -> Iterable[Piece]:
 def _assemble(pieces: Iterable[Piece], prompt: str) -> Prompt:
     system: list[str] = []
     turns: list[tuple[Role, list[str]]] = []
-    last = ""
+    last, is_opened = "", False
     for role, text in pieces:
         if not text.strip():
             continue
-        last = text
+        last, is_opened = text, role == "assistant"
         if role == "system":
             system.append(text.strip())
         else:
@@ -107,7 +107,7 @@ def _assemble(pieces: Iterable[Piece], prompt: str) -> Prompt:
         # Nobody asked anything: what there is, is the question.
         question = "\n\n".join(system)
         return None, (_turn("user", question),)
-    if turns[-1][0] == "assistant" and prompt.endswith(last):
+    if is_opened and prompt.endswith(last):
         # The answer continues exactly here, so the end of an opened answer is kept as written.
         turns[-1][1][-1] = last.lstrip()
     return "\n\n".join(system) or None, tuple(

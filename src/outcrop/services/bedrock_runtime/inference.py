@@ -39,6 +39,8 @@ class Run:
         self.first_event_ms = 0
         self.input_tokens = 0
         self.output_tokens = 0
+        self.cache_read_tokens = 0
+        self.cache_write_tokens = 0
 
     async def open(self) -> IndexedEvent:
         """Waits for the first event, so that what fails before it fails as an HTTP answer."""
@@ -89,6 +91,8 @@ class Run:
             self._unfinished -= 1
             self.input_tokens += event.input_tokens
             self.output_tokens += event.output_tokens
+            self.cache_read_tokens += event.cache_read_tokens
+            self.cache_write_tokens += event.cache_write_tokens
 
 
 async def start(call: Call, model: Model, generation: Generation) -> Run:

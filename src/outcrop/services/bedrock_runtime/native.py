@@ -16,11 +16,6 @@ NOT_STREAMING = "The model is unsupported for streaming."
 
 _JSON = "application/json"
 _MALFORMED = "Malformed input request, please reformat your input and try again."
-_CACHE_HEADERS = {
-    "X-Amzn-Bedrock-Cache-Read-Input-Token-Count": "0",
-    "X-Amzn-Bedrock-Cache-Write-Input-Token-Count": "0",
-}
-_CACHE_METRICS = {"cacheReadInputTokenCount": 0, "cacheWriteInputTokenCount": 0}
 _ON_DEMAND = (
     "Invocation of model ID {} with on-demand throughput isn\u2019t supported. Retry your request "
     "with the ID or ARN of an inference profile that contains this model."
@@ -90,23 +85,32 @@ def _is_profile(identifier: str, model: Model) -> bool:
 
 
 def count_headers(run: Run, counts_cache: bool) -> dict[str, str]:
-    """``counts_cache``: the family tells of the prompt cache in every answer, empty here."""
-    cache = _CACHE_HEADERS if counts_cache else {}
-    return {
+    """``counts_cache``: the family tells of the prompt cache in every answer, not only where it
+    was used."""
+    headers = {
         **run.headers,
-        **cache,
         "X-Amzn-Bedrock-Invocation-Latency": str(run.elapsed_ms()),
         "X-Amzn-Bedrock-Input-Token-Count": str(run.input_tokens),
         "X-Amzn-Bedrock-Output-Token-Count": str(run.output_tokens),
     }
+    if counts_cache or _used_cache(run):
+        headers["X-Amzn-Bedrock-Cache-Read-Input-Token-Count"] = str(run.cache_read_tokens)
+        headers["X-Amzn-Bedrock-Cache-Write-Input-Token-Count"] = str(run.cache_write_tokens)
+    return headers
 
 
 def stream_metrics(run: Run, counts_cache: bool) -> dict[str, Any]:
-    cache = _CACHE_METRICS if counts_cache else {}
-    return {
-        **cache,
+    metrics = {
         "inputTokenCount": run.input_tokens,
         "outputTokenCount": run.output_tokens,
         "invocationLatency": run.elapsed_ms(),
         "firstByteLatency": run.first_event_ms,
     }
+    if counts_cache or _used_cache(run):
+        metrics["cacheReadInputTokenCount"] = run.cache_read_tokens
+        metrics["cacheWriteInputTokenCount"] = run.cache_write_tokens
+    return metrics
+
+
+def _used_cache(run: Run) -> bool:
+    return bool(run.cache_read_tokens or run.cache_write_tokens)
