@@ -49,7 +49,6 @@ async def serve(config: Config, on_ready: Callable[[str, Deployment], None]) -> 
         status.write(config.data_dir, status.Status(url, os.getpid()))
         # What the start made stays until the end: walking it in each full collection (0.1 s of
         # silence for every open stream) frees nothing.
-        gc.collect()
         gc.freeze()
         try:
             on_ready(url, deployment)
