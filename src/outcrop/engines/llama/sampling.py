@@ -78,8 +78,9 @@ def forced_body(prompt: Sequence[int], token: int, alternatives: int = 1) -> dic
 def refuse_unsupported(generation: Generation, vocabulary_size: int, engine: str) -> None:
     """Raises Unsupported for what llama.cpp would ignore, or its models cannot do."""
     sampling = generation.sampling
-    if generation.reasoning is not None:
-        raise Unsupported("reasoning", generation.reasoning, engine)
+    asked = generation.reasoning
+    if asked is not None:
+        raise Unsupported("reasoning", asked.budget_tokens or asked.effort or "enabled", engine)
     if sampling.normalized_frequency_penalty:
         raise Unsupported(
             "normalized_frequency_penalty", sampling.normalized_frequency_penalty, engine

@@ -130,4 +130,4 @@ def _reasoning(generation: Generation, peer: Peer, engine: str) -> dict[str, Any
     if asked.budget_tokens is None and asked.effort is not None and peer.effort:
         return {"reasoning_effort": asked.effort}
     # No server documents a word for thinking by itself, without a measure.
-    raise Unsupported("reasoning", asked, engine)
+    raise Unsupported("reasoning", asked.budget_tokens or asked.effort or "enabled", engine)

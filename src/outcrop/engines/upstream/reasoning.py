@@ -24,7 +24,7 @@ def reasoning_fields(asked: ReasoningRequest, model: str, engine: str) -> dict[s
         return {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": effort}}
     if effort is not None and any(family in model for family in _EFFORT_FAMILIES):
         return {"reasoning_effort": effort}
-    raise Unsupported("reasoning", asked, engine)
+    raise Unsupported("reasoning", asked.budget_tokens or asked.effort or "enabled", engine)
 
 
 def _claude(asked: ReasoningRequest) -> dict[str, Any]:
