@@ -356,7 +356,7 @@ def test_each_family_is_asked_to_think_in_its_own_words(
 def test_a_family_without_a_word_for_it_is_not_asked_to_think(
     model: str, asked: ReasoningRequest
 ) -> None:
-    with pytest.raises(Unsupported, match="reasoning=(2048|'low'|'high'|'enabled') cannot"):
+    with pytest.raises(Unsupported, match=r"reasoning=(2048|'low'|'high'|'enabled') cannot"):
         request.render(replace(ASK, reasoning=asked), model, "aws")
 
 
