@@ -91,7 +91,7 @@ def _document(source: Members, name: str, path: str) -> Document:
         refuse(f"{path}.media_type", f"Input should be '{wanted}'")
     if kind == "base64":
         return Document("pdf", name, _data(source, path))
-    return Document("txt", name, field(source, "data", str, path).encode())
+    return Document("txt", name, field(source, "data", str, path).encode(errors="replace"))
 
 
 def _data(source: Members, path: str) -> bytes:
@@ -109,6 +109,6 @@ def parse_thought(kind: str, members: Members, path: str, role: Role, model: Mod
         refuse(path, f"`{kind}` blocks can only be in `assistant` messages")
     if kind == "redacted_thinking":
         close(members, ("type", "data"), path)
-        return Reasoning("", redacted=field(members, "data", str, path).encode())
+        return Reasoning("", redacted=field(members, "data", str, path).encode(errors="replace"))
     close(members, ("type", "thinking", "signature"), path)
     return Reasoning(field(members, "thinking", str, path), field(members, "signature", str, path))

@@ -84,7 +84,7 @@ def _read_document(block: Block, path: str) -> Document:
     if "content" in source:
         raise unsupported_field("document.source.content")
     if "text" in source:
-        data = source["text"].encode()
+        data = source["text"].encode(errors="replace")
         _check_size(data, _MOST_DOCUMENT_BYTES, path)
         return Document(block.get("format", "txt"), name, data)
     if "format" not in block:

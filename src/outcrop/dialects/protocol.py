@@ -1,7 +1,8 @@
 """What a dialect is: a module of pure functions for one model family's InvokeModel JSON.
 
 A module listed in ``dialects/__init__.py`` is the dialect; these protocols type it. A dialect never
-hears of HTTP or engines. It raises ``ValidationException`` with AWS's text, nothing else.
+hears of HTTP or engines. It raises ``ValidationException`` with AWS's text, and where AWS denies
+access instead (a cache point the model does not take) that; nothing else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
