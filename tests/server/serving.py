@@ -58,13 +58,15 @@ async def opened(folder: Path) -> AsyncGenerator[tuple[App, Deployment]]:
 
 
 @asynccontextmanager
-async def served(folder: Path, server: Server | None = None) -> AsyncGenerator[Served]:
+async def served(
+    folder: Path, server: Server | None = None, config: Config | None = None
+) -> AsyncGenerator[Served]:
     ready = asyncio.get_running_loop().create_future()
 
     def on_ready(url: str, deployment: Deployment) -> None:
         ready.set_result(Served(url, deployment))
 
-    running = asyncio.create_task(serve(config_of(folder, server), on_ready))
+    running = asyncio.create_task(serve(config or config_of(folder, server), on_ready))
     await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield ready.result() if ready.done() else await running  # pyright: ignore[reportReturnType]

@@ -35,8 +35,15 @@ PROPER = frozenset({200, 400, 403, 404, 409, 424, 501})
 FORBIDDEN = (b"Traceback", b".py", b"internalServerException", b"object at 0x")
 
 
+def as_read(value: str) -> str:
+    """A header's value as the server reads its bytes."""
+    return value.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
 def request_of(ask: Ask, signer: Signer, when: datetime) -> Request:
-    headers = tuple(signer.headers(ask, HOST, when).items())
+    headers = tuple(
+        (name, as_read(value)) for name, value in signer.headers(ask, HOST, when).items()
+    )
     return Request(ask.method, ask.path, ask.query, headers, ask.body, HOST)
 
 

@@ -23,6 +23,9 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 """Above InvokeModel's 25,000,000, so that its own limit can answer in AWS's words."""
 
 
+_CUT_SHORT = "The request body ended before it was complete."
+
+
 class ClientGone(Exception):
     pass
 
@@ -69,7 +72,12 @@ class Bridge:
         await self._idle.wait()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read_body(receive)
+        try:
+            body = await _read_body(receive)
+        except ClientGone:
+            # It may still listen: a chunk of a wrong size ends the body as a lost client does.
+            await _send_whole(send, _refusal(400, "SerializationException", _CUT_SHORT))
+            return
         if body is None:
             refusal = _refusal(
                 413, "RequestEntityTooLargeException", f"A body has at most {MAX_BODY_BYTES} bytes."

@@ -295,7 +295,9 @@ def _error_body(error: AWSError, declared: Shape | None) -> dict[str, Any]:
     members = error.members
     if declared is not None:
         members = _members(declared, {k: v for k, v in members.items() if k in declared.members})
-    return {error.message_key: error.message, **members}
+    # A message may repeat a header that is no valid text, which JSON cannot hold.
+    message = error.message.encode("utf-8", "replace").decode()
+    return {error.message_key: message, **members}
 
 
 def _error_namespace(error: AWSError, service: Service | None) -> str:
