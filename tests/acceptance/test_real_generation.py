@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
 from botocore.credentials import Credentials
 from botocore.exceptions import EventStreamError
-from conftest import ACCESS_KEY, ACCOUNT, SECRET_KEY
+from running_gateways import ACCESS_KEY, ACCOUNT, SECRET_KEY
 
 from outcrop.config import Config, Llama, Server, load
 from outcrop.engines.llama.engine import LlamaEngine

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import OperationModel, ServiceModel
-from conftest import Gateway
+from running_gateways import Gateway
 from signed_http import Ask, send
 
 from outcrop.services.handlers import MODULES

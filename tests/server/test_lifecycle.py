@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-from conftest import REAL, SCRIPTED, Gateway, start_gateway
+from running_gateways import REAL, SCRIPTED, Gateway, start_gateway
 from signed_http import Ask, Signer, send, send_signed
 
 LIST = Ask("GET", "/foundation-models")

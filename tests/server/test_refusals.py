@@ -15,7 +15,7 @@ from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from conftest import Gateway
+from running_gateways import Gateway
 from signed_http import ACCESS_KEY, SECRET_KEY, Ask, Reply, Signer, send, send_signed
 
 CORAL = "http://internal.amazon.com/coral/com.amazon.coral.service/"

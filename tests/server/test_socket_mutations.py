@@ -7,8 +7,8 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Gateway
 from mutants import Mutants
+from running_gateways import Gateway
 from signed_http import Ask, Signer, send
 
 COUNT = 3_000
