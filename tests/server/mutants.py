@@ -275,6 +275,7 @@ class Mutants:
     """``make`` gives one more; the same ``seed`` gives the same ones in the same order."""
 
     def __init__(self, seed: int) -> None:
+        # Repeatable on purpose; nothing secret comes of it.
         self._random = random.Random(seed)  # noqa: S311
         self._served = list(_served())
         self._others = list(_others())

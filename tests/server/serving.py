@@ -61,15 +61,17 @@ async def opened(folder: Path) -> AsyncGenerator[tuple[App, Deployment]]:
 async def served(
     folder: Path, server: Server | None = None, config: Config | None = None
 ) -> AsyncGenerator[Served]:
-    ready = asyncio.get_running_loop().create_future()
+    ready: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
 
     def on_ready(url: str, deployment: Deployment) -> None:
         ready.set_result(Served(url, deployment))
 
     running = asyncio.create_task(serve(config or config_of(folder, server), on_ready))
     await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
+    if not ready.done():
+        await running
     try:
-        yield ready.result() if ready.done() else await running  # pyright: ignore[reportReturnType]
+        yield ready.result()
     finally:
         running.cancel()
         await asyncio.wait((running,))

@@ -71,6 +71,7 @@ def test_what_is_no_http_gets_no_more_than_a_refusal(scripted_gateway: Gateway, 
 
 
 def test_random_bytes_harm_nobody(scripted_gateway: Gateway) -> None:
+    # Repeatable on purpose; nothing secret comes of it.
     dice = random.Random(20261122)  # noqa: S311
     valid = START + b"content-length: 2\r\n\r\n{}"
     for _ in range(300):
