@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
+from outcrop.folding import Fold
 from outcrop.generation import (
     Completion,
     Event,
     Finished,
-    Fold,
     Reasoning,
     ReasoningDelta,
     Started,

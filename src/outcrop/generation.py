@@ -3,7 +3,8 @@ back; engines compute with them. Neither kind of module knows the other.
 
 A generation is a stream of events in this order:
 
-    Started  (ReasoningDelta | TextDelta | ToolUseStarted (ToolUseDelta)*)*  Finished
+    Started  (ReasoningDelta | [TextStarted] (TextDelta | CitationDelta)+
+              | ToolUseStarted (ToolUseDelta)*)*  Finished
 
 An engine that cannot read a kind of part, or honour a field, says so before ``Started``.
 """
@@ -12,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgspec
-
 Role = Literal["user", "assistant"]
 Stop = Literal["end", "length", "stop_sequence", "tool_use"]
 Truncate = Literal["none", "start", "end"]
@@ -21,8 +20,37 @@ Logprobs = Literal["none", "generation", "all"]
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """From ``start`` to before ``end`` in the request's document number ``document``, counted in
+    its characters, its pages or the pieces it was given in."""
+
+    unit: Literal["char", "page", "piece"]
+    document: int | None
+    start: int | None
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """What a text rests on: the document's title, the words of it, and where they stand."""
+
+    title: str | None = None
+    texts: tuple[str, ...] = ()
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     text: str
+    citations: tuple[Citation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """Where a file lies that only an engine with access to S3 can read."""
+
+    uri: str
+    bucket_owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +58,26 @@ class Image:
     """``format`` is ``png``, ``jpeg``, ``gif`` or ``webp``."""
 
     format: str
-    data: bytes
+    data: bytes | S3Location
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """``format`` is ``txt``, ``md``, ``csv``, ``html``, ``pdf``, ``docx`` …"""
+    """``format`` is ``txt``, ``md``, ``csv``, ``html``, ``pdf``, ``docx`` … A document of text may
+    come in pieces. Where ``citations`` are on, the answer shall name what in it rests on the
+    document; ``context`` is told to the model and never cited."""
 
     format: str
     name: str
-    data: bytes
+    data: bytes | S3Location | tuple[str, ...]
+    citations: bool = False
+    context: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
     format: str
-    data: bytes
+    data: bytes | S3Location
 
 
 Media = Image | Document | Video
@@ -201,6 +233,19 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class TextStarted:
+    """What follows belongs to another text than what came before. Only answers with citations have
+    several texts in a row: each citation is of a whole one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CitationDelta:
+    """The text that is being told, its start or its end, rests on this."""
+
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
 class ReasoningDelta:
     """A piece of the model's thought; ``signature`` and ``redacted`` come in pieces of their own,
     with empty text."""
@@ -239,7 +284,16 @@ class Finished:
     cache_write_tokens: int = 0
 
 
-Event = Started | ReasoningDelta | TextDelta | ToolUseStarted | ToolUseDelta | Finished
+Event = (
+    Started
+    | ReasoningDelta
+    | TextStarted
+    | TextDelta
+    | CitationDelta
+    | ToolUseStarted
+    | ToolUseDelta
+    | Finished
+)
 
 
 AnswerPart = Text | Reasoning | ToolUse
@@ -288,88 +342,3 @@ class Embeddings:
 
     vectors: tuple[Sequence[float], ...]
     input_tokens: tuple[int, ...]
-
-
-class Fold:
-    """Folds the events of one generation into its ``Completion``."""
-
-    def __init__(self) -> None:
-        self._parts: list[AnswerPart] = []
-        self._open: ToolUseStarted | ReasoningDelta | None = None
-        self._pieces: list[str] = []
-        self._tokens: list[Token] = []
-        self._prompt_tokens: tuple[Token, ...] = ()
-        self._finished: Finished | None = None
-
-    def feed(self, event: Event) -> None:
-        match event:
-            case TextDelta():
-                if self._open is not None:
-                    self._close()
-                self._pieces.append(event.text)
-                self._tokens.extend(event.tokens)
-            case ToolUseDelta():
-                self._pieces.append(event.json)
-            case ToolUseStarted():
-                self._close()
-                self._open = event
-            case ReasoningDelta():
-                self._reason(event)
-            case Started():
-                self._prompt_tokens = event.prompt_tokens
-            case Finished():
-                self._close(is_cut=event.stop in ("length", "stop_sequence"))
-                self._finished = event
-
-    def completion(self) -> Completion:
-        finished = self._finished
-        if finished is None:
-            raise ValueError("the generation has not finished")
-        return Completion(
-            parts=tuple(self._parts),
-            stop=finished.stop,
-            input_tokens=finished.input_tokens,
-            output_tokens=finished.output_tokens,
-            stop_sequence=finished.stop_sequence,
-            tokens=tuple(self._tokens),
-            prompt_tokens=self._prompt_tokens,
-            cache_read_tokens=finished.cache_read_tokens,
-            cache_write_tokens=finished.cache_write_tokens,
-        )
-
-    def _reason(self, event: ReasoningDelta) -> None:
-        """A signature ends its thought; something redacted is a thought of its own."""
-        if event.redacted is not None:
-            self._close()
-            self._parts.append(Reasoning("", redacted=event.redacted))
-            return
-        if not isinstance(self._open, ReasoningDelta):
-            self._close()
-        self._open = event
-        self._pieces.append(event.text)
-        if event.signature is not None:
-            self._close()
-
-    def _close(self, is_cut: bool = False) -> None:
-        text = "".join(self._pieces)
-        self._pieces.clear()
-        match self._open:
-            case ToolUseStarted():
-                self._close_tool(self._open, text, is_cut)
-            case ReasoningDelta():
-                self._parts.append(Reasoning(text, self._open.signature))
-            case None if text:
-                self._parts.append(Text(text))
-            case None:
-                pass
-        self._open = None
-
-    def _close_tool(self, tool: ToolUseStarted, text: str, is_cut: bool) -> None:
-        try:
-            arguments = msgspec.json.decode(text or "{}", type=dict[str, Any])
-        except msgspec.DecodeError:
-            # A call that the token limit cut in the middle is no call.
-            if is_cut:
-                return
-            raise
-        self._parts.append(ToolUse(tool.id, tool.name, arguments))

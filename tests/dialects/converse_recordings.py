@@ -20,13 +20,10 @@ _PATH = re.compile(r"/model/(?:.*/)?(?:(?:us|eu|apac|global)\.)?([^/]+)/converse
 # Reason → how many recorded requests are refused for it, though AWS answered 200. All are features
 # that are not built (design D12).
 NOT_BUILT = {
-    "the document.citations field": 7,
-    "the s3Uri field": 4,
+    "the s3Uri field": 1,
     "systemTool field": 4,
     "the guardrailConfig field": 6,
 }
-# Refused by both, with another text: Outcrop sees the document before a model would.
-OTHER_TEXT = {"8496d528eb468f18"}
 # Bodies that were cut when they were published: no JSON.
 UNREADABLE = {"7acf2fa0f094468c", "5d8193f8f2fea1e2"}
 

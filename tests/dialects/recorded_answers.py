@@ -5,21 +5,25 @@
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from outcrop.generation import (
     AnswerPart,
+    Citation,
+    CitationDelta,
     Completion,
     Event,
     Finished,
     Reasoning,
     ReasoningDelta,
+    Span,
     Started,
     Stop,
     Text,
     TextDelta,
+    TextStarted,
     Token,
     ToolUse,
     ToolUseDelta,
@@ -99,7 +103,8 @@ def _claude_stop(stop: str | None, counts: Counts) -> tuple[Stop, int, int, str 
 
 
 def _claude(answer: Json) -> Completion:
-    usage = answer["usage"]
+    # One recorder took it out.
+    usage = answer.get("usage", {"input_tokens": 0, "output_tokens": 0})
     return Completion(
         tuple(map(_claude_part, answer["content"])),
         STOPS[answer["stop_reason"]],
@@ -147,7 +152,7 @@ def _tokens(recorded: Sequence[Json]) -> tuple[Token, ...]:
 
 def converse_completion(answer: Json) -> Completion:
     """The answer behind a recorded body of Converse, or of Nova, which speaks alike."""
-    usage = answer["usage"]
+    usage = answer.get("usage", {"inputTokens": 0, "outputTokens": 0})
     return Completion(
         tuple(map(_converse_part, answer["output"]["message"]["content"])),
         STOPS[answer["stopReason"]],
@@ -166,8 +171,24 @@ def _converse_part(block: Json) -> AnswerPart:
             return Reasoning("", redacted=base64.b64decode(redacted))
         case {"toolUse": call}:
             return ToolUse(call["toolUseId"], call["name"], call["input"])
+        case {"citationsContent": cited}:
+            citations = tuple(map(_citation, cited["citations"]))
+            return Text("".join(piece["text"] for piece in cited["content"]), citations)
         case _:
             return Text(block["text"])
+
+
+_UNITS: Final[dict[str, Literal["char", "page", "piece"]]] = {
+    "documentChar": "char",
+    "documentPage": "page",
+    "documentChunk": "piece",
+}
+
+
+def _citation(told: Json) -> Citation:
+    ((kind, place),) = told["location"].items()
+    span = Span(_UNITS[kind], place["documentIndex"], place["start"], place["end"])
+    return Citation(told["title"], tuple(each["text"] for each in told["sourceContent"]), span)
 
 
 def completion_events(done: Completion) -> Iterator[Event]:
@@ -176,6 +197,9 @@ def completion_events(done: Completion) -> Iterator[Event]:
     for part in done.parts:
         match part:
             case Text():
+                if any(isinstance(one, Text) and one.citations for one in done.parts):
+                    yield TextStarted()
+                yield from map(CitationDelta, part.citations)
                 yield TextDelta(part.text, done.output_tokens, done.tokens)
             case Reasoning():
                 told = part.text, done.output_tokens, part.signature, part.redacted
@@ -280,7 +304,10 @@ def _claude_events(chunk: Json, usage: Json) -> Iterator[Event]:
 def converse_events(events: Sequence[Json]) -> list[Event]:
     """The events behind a recorded ConverseStream, each ``{"<type>": {…}}``."""
     usage: Json = events[-1]["metadata"]["usage"]
-    return [neutral for event in events for neutral in _converse_event(event, usage)]
+    told = [neutral for event in events for neutral in _converse_event(event, usage)]
+    if any(isinstance(event, CitationDelta) for event in told):
+        return told
+    return [event for event in told if not isinstance(event, TextStarted)]
 
 
 def _converse_event(event: Json, usage: Json) -> Iterator[Event]:
@@ -291,6 +318,11 @@ def _converse_event(event: Json, usage: Json) -> Iterator[Event]:
             yield ToolUseStarted(call["toolUseId"], call["name"])
         case {"contentBlockDelta": {"delta": {"text": text}}}:
             yield TextDelta(text, 1)
+        case {"contentBlockDelta": {"delta": {"citation": citation}}}:
+            yield CitationDelta(_citation(citation))
+        case {"contentBlockStop": _}:
+            # Whatever text comes next is another one.
+            yield TextStarted()
         case {"contentBlockDelta": {"delta": {"toolUse": call}}}:
             yield ToolUseDelta(call["input"], 1)
         case {"contentBlockDelta": {"delta": {"reasoningContent": thought}}}:

@@ -67,8 +67,13 @@ def test_only_known_parameters_are_declared(kind: str) -> None:
 @pytest.mark.parametrize("name", TEXT_PROBES)
 async def test_the_scripted_engine_does_as_it_declares(name: str) -> None:
     engine = ScriptedEngine("script", Scripted())
-    assert [event async for event in engine.generate(TEXT_PROBES[name])]
-    assert name in ScriptedEngine.HONOURS
+    if name in ScriptedEngine.HONOURS:
+        assert [event async for event in engine.generate(TEXT_PROBES[name])]
+        return
+    with pytest.raises(Unsupported, match=f"{name}="):
+        [event async for event in engine.generate(TEXT_PROBES[name])]
+    with pytest.raises(Unsupported, match=f"{name}="):
+        await engine.count_tokens(TEXT_PROBES[name])
 
 
 async def test_the_scripted_engine_keeps_to_its_conditions() -> None:

@@ -8,11 +8,13 @@ from hypothesis import given, strategies as st
 
 from outcrop.generation import (
     CachePoint,
+    Citation,
     Document,
     Generation,
     Image,
     Part,
     Reasoning,
+    S3Location,
     Text,
     Tool,
     ToolResult,
@@ -63,6 +65,19 @@ def test_a_document_can_neither_end_itself_nor_forge_a_name() -> None:
     assert text.startswith('<document name="a&quot;&gt;\n&lt;b">\n')
 
 
+def test_a_document_in_pieces_is_one_text_and_tells_its_context() -> None:
+    document = Document("txt", "n", ("a", "b"), context='of "1"')
+    assert document_text(document) == (
+        '<document name="n" context="of &quot;1&quot;">\na\nb\n</document>'
+    )
+
+
+def test_earlier_citations_are_left_out_of_the_text_that_has_them() -> None:
+    said = Text("20 days.", (Citation("n", ("20",)),))
+    segments = [prepare(generation(text), chatml()).segments for text in (said, Text(said.text))]
+    assert segments[0] == segments[1]
+
+
 @pytest.mark.parametrize("form", sorted(TEXT_FORMATS))
 def test_every_format_of_text_is_read(form: str) -> None:
     assert "雨, 12" in document_text(Document(form, "n", "雨, 12".encode()))
@@ -79,6 +94,8 @@ def test_the_mark_of_an_encoding_is_not_text(encoding: str) -> None:
     [
         (Image("png", b""), "image", "png"),
         (Video("mp4", b""), "video", "mp4"),
+        (Document("txt", "n", S3Location("s3://a/b")), "s3Location", "s3://a/b"),
+        (Document("txt", "n", b"a", citations=True), "citations", "enabled"),
         (Document("pdf", "n", b"%PDF"), "document", "pdf"),
         (Document("docx", "n", b"PK"), "document", "docx"),
         (Document("csv", "n", b"\xfc"), "document", "csv that is not utf-8"),

@@ -52,6 +52,8 @@ Capability = Literal[
     "reasoning",
     "signed_reasoning",
     "cache",
+    "citations",
+    "s3",
 ]
 Customization = Literal["FINE_TUNING", "CONTINUED_PRE_TRAINING", "DISTILLATION"]
 Geography = Literal["us", "us-gov", "eu", "apac", "jp", "au", "global"]

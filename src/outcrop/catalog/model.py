@@ -26,7 +26,8 @@ class Model:
     ``supports`` holds capability words: ``system``, ``tools``, ``tool_choice``, ``images``,
     ``documents``, ``video``, ``converse``, ``completions`` (Claude's text format), ``messages``,
     ``count_tokens``, ``reasoning`` (it can be told to think, and reads its thoughts back),
-    ``signed_reasoning`` (its thoughts carry signatures), ``cache`` (it takes cache points).
+    ``signed_reasoning`` (its thoughts carry signatures), ``cache`` (it takes cache points),
+    ``citations`` (it cites documents), ``s3`` (AWS lets it read media that lie in S3).
     ``profiles`` are the prefixes of the cross-region inference profiles that
     contain it (``us``, ``eu``, …). ``engine`` is the name of the engine that serves it here,
     after bindings, or ``None``; ``engine_model`` is its name at that engine, if that has several.

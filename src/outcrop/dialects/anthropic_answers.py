@@ -12,6 +12,7 @@ from outcrop.dialects.ids import claude_tool_use_id, message_id
 from outcrop.dialects.protocol import Rendering
 from outcrop.generation import (
     AnswerPart,
+    CitationDelta,
     Completion,
     Event,
     Finished,
@@ -21,6 +22,7 @@ from outcrop.generation import (
     Stop,
     Text,
     TextDelta,
+    TextStarted,
     ToolUse,
     ToolUseDelta,
     ToolUseStarted,
@@ -82,6 +84,9 @@ class MessageEvents:
             case ReasoningDelta():
                 chunks = self._thought(event)
                 return self._released(chunks, event.output_tokens) if chunks else []
+            case TextStarted() | CitationDelta():
+                # A body of this form that asks for citations is refused.
+                return []
             case ToolUseStarted():
                 self._waiting += self._tool_use(event)
                 return self._released([], None) if self._is_opened else []

@@ -13,6 +13,7 @@ from outcrop.catalog.model import Model
 from outcrop.dialects import schema, settings
 from outcrop.dialects.media import IMAGE_FORMATS, find_bytes, require
 from outcrop.generation import (
+    CitationDelta,
     Completion,
     Event,
     Finished,
@@ -24,6 +25,7 @@ from outcrop.generation import (
     Stop,
     Text,
     TextDelta,
+    TextStarted,
     Tool,
     ToolChoice,
     ToolResult,
@@ -313,7 +315,7 @@ class Deltas:
                 }
             case ToolUseDelta():
                 return self._call({"function": {"arguments": event.json}})
-            case TextDelta() | ReasoningDelta() | Finished():
+            case TextDelta() | ReasoningDelta() | TextStarted() | CitationDelta() | Finished():
                 return None
 
     def _turn(self, is_thinking: bool) -> str:

@@ -13,11 +13,11 @@ from typing import Any, Final
 from outcrop.catalog.model import Model
 from outcrop.dialects import schema, scores, settings
 from outcrop.dialects.protocol import Chunks, Rendering
+from outcrop.folding import Fold
 from outcrop.generation import (
     Completion,
     Event,
     Finished,
-    Fold,
     Generation,
     Logprobs,
     Stop,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from outcrop.catalog.model import Model
+from outcrop.dialects.converse_citations import render_cited_text
 from outcrop.dialects.converse_request import Extend, check_features, read_generation
 from outcrop.errors import ValidationException
 from outcrop.generation import (
@@ -159,7 +160,7 @@ def _content(answer: Completion, model: Model) -> list[dict[str, Any]]:
 def _block(part: AnswerPart, model: Model) -> dict[str, Any]:
     match part:
         case Text():
-            return {"text": part.text}
+            return render_cited_text(part) if part.citations else {"text": part.text}
         case Reasoning(redacted=bytes(redacted)):
             return {"reasoningContent": {"redactedContent": redacted}}
         case Reasoning():

@@ -1,6 +1,7 @@
 """Converse's content blocks of media, cached prompts and reasoning, as parts of a turn.
 
-Limits are those of botocore's documentation of Message; what lies in S3 is refused.
+Limits are those of botocore's documentation of Message. What lies in S3 is left there: only the
+models that AWS lets read it take its place.
 """
 
 import re
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from outcrop.catalog.model import Model
 from outcrop.dialects.media import require, require_cache
+from outcrop.dialects.schema import malformed
 from outcrop.errors import ValidationException
 from outcrop.generation import (
     CachePoint,
@@ -18,17 +20,17 @@ from outcrop.generation import (
     Part,
     Reasoning,
     Role,
+    S3Location,
     Text,
     Video,
 )
 
 Block = Mapping[str, Any]
 
-_FROM_S3: Final = "This model doesn't support the s3Uri field. Remove s3Uri and try again."
 _MOST_IMAGES: Final = 20
 _MOST_DOCUMENTS: Final = 5
-_MOST_IMAGE_BYTES: Final = 3_932_160
-_MOST_DOCUMENT_BYTES: Final = 4_718_592
+_IMAGE_BYTES: Final = 3_932_160
+_DOCUMENT_BYTES: Final = 4_718_592
 # The underscore is not in the documentation; the service took it (recorded, December 2025).
 _NAME: Final = re.compile(r"[\w()\[\]-]+(?:\s[\w()\[\]-]+)*", re.ASCII)
 
@@ -49,30 +51,42 @@ def read_media(kind: str, block: Block, path: str, role: Role, model: Model) -> 
         )
     source: Block = block["source"]
     if "s3Location" in source:
-        raise _from_s3(kind, path, model)
+        _require_s3(kind, path, model)
     match kind:
         case "image":
-            return Image(block["format"], _bytes_within(source, _MOST_IMAGE_BYTES, path))
+            return Image(block["format"], _find_place(source) or _bytes(source, path, _IMAGE_BYTES))
         case "document":
-            return _read_document(block, path)
+            return _read_document(block, path, model)
         case _:
-            return Video(block["format"], source.get("bytes", b""))
+            return Video(block["format"], _find_place(source) or source.get("bytes", b""))
 
 
-def _from_s3(kind: str, path: str, model: Model) -> ValidationException:
-    """Claude's own check finds the fault of a message's document first (both recorded)."""
+def _require_s3(kind: str, path: str, model: Model) -> None:
+    """Claude's own check finds the fault of a message's document first, and Nova's finds a tool's
+    document (all recorded)."""
+    if "s3" in model.supports:
+        if kind == "document" and "toolResult" in path:
+            pointer = "/".join(["#", *path.split(".")[:4]])
+            told = malformed([(pointer, "extraneous key [toolResult] is not permitted")])
+            raise _by_the_model(told.message)
+        return
     if kind == "document" and "messages" in model.supports and "toolResult" not in path:
-        return ValidationException(
-            f"The model returned the following errors: {path}.document.source.type: Field required"
-        )
-    return ValidationException(_FROM_S3)
+        raise _by_the_model(f"{path}.document.source.type: Field required")
+    raise unsupported_field("s3Uri")
 
 
-def _read_document(block: Block, path: str) -> Document:
-    if block.get("citations", {}).get("enabled"):
-        raise unsupported_field("document.citations")
-    if block.get("context"):
-        raise unsupported_field("document.context")
+def _by_the_model(reason: str) -> ValidationException:
+    return ValidationException(f"The model returned the following errors: {reason}")
+
+
+def _find_place(source: Block) -> S3Location | None:
+    place: Block | None = source.get("s3Location")
+    return None if place is None else S3Location(place["uri"], place.get("bucketOwner"))
+
+
+def _read_document(block: Block, path: str, model: Model) -> Document:
+    cites = bool(block.get("citations", {}).get("enabled"))
+    _check_cited(block, cites, path, model)
     name: str = block["name"]
     if not _NAME.fullmatch(name):
         raise ValidationException(
@@ -80,31 +94,61 @@ def _read_document(block: Block, path: str) -> Document:
             "whitespace characters, hyphens, parentheses, and square brackets are allowed. "
             "Also, the name can't contain more than one consecutive whitespace character."
         )
-    source: Block = block["source"]
-    if "content" in source:
+    return Document(
+        _document_format(block, path),
+        name,
+        _document_data(block["source"], path),
+        cites,
+        block.get("context") or None,
+    )
+
+
+def _check_cited(block: Block, cites: bool, path: str, model: Model) -> None:
+    """The members that came with citations are refused by the models that came before."""
+    if cites and "toolResult" in path:
+        # Public issue boto/boto3#4648.
+        raise ValidationException("Citations are not supported in tool result documents.")
+    if "citations" in model.supports:
+        return
+    if cites:
+        raise unsupported_field("document.citations")
+    if block.get("context"):
+        raise unsupported_field("document.context")
+    if "content" in block["source"]:
         raise unsupported_field("document.source.content")
+
+
+def _document_format(block: Block, path: str) -> str:
+    if "format" in block:
+        return block["format"]
+    if block["source"].keys() & {"text", "content"}:
+        return "txt"
+    raise ValidationException(
+        f"The format field in the document block at {path} is missing. "
+        "Add the format of the document and try again."
+    )
+
+
+def _document_data(source: Block, path: str) -> bytes | S3Location | tuple[str, ...]:
+    if "content" in source:
+        pieces = [piece.get("text", "").encode(errors="replace") for piece in source["content"]]
+        _check_size(sum(map(len, pieces)), _DOCUMENT_BYTES, path)
+        return tuple(piece.decode() for piece in pieces)
     if "text" in source:
-        data = source["text"].encode(errors="replace")
-        _check_size(data, _MOST_DOCUMENT_BYTES, path)
-        return Document(block.get("format", "txt"), name, data)
-    if "format" not in block:
-        raise ValidationException(
-            f"The format field in the document block at {path} is missing. "
-            "Add the format of the document and try again."
-        )
-    return Document(block["format"], name, _bytes_within(source, _MOST_DOCUMENT_BYTES, path))
+        source = {"bytes": source["text"].encode(errors="replace")}
+    return _find_place(source) or _bytes(source, path, _DOCUMENT_BYTES)
 
 
-def _bytes_within(source: Block, most: int, path: str) -> bytes:
+def _bytes(source: Block, path: str, most: int) -> bytes:
     data: bytes = source.get("bytes", b"")
-    _check_size(data, most, path)
+    _check_size(len(data), most, path)
     return data
 
 
-def _check_size(data: bytes, most: int, path: str) -> None:
-    if len(data) > most:
+def _check_size(size_bytes: int, most: int, path: str) -> None:
+    if size_bytes > most:
         raise ValidationException(
-            f"The content block at {path} has {len(data)} bytes, which exceeds the limit of "
+            f"The content block at {path} has {size_bytes} bytes, which exceeds the limit of "
             f"{most} bytes. Provide a smaller file and try again."
         )
 

@@ -18,6 +18,7 @@ from outcrop.dialects.converse_blocks import (
     read_reasoning,
     unsupported_field,
 )
+from outcrop.dialects.converse_citations import read_cited_text
 from outcrop.dialects.media import WORDS, unsupported_block
 from outcrop.errors import ValidationException
 from outcrop.generation import Media, Part, Role, Text, ToolResult, ToolUse, Turn
@@ -74,6 +75,8 @@ def _read_block(path: str, block: Mapping[str, Any], role: Role, model: Model) -
     match kind:
         case "text":
             return _read_text(path, block.get("text", ""))
+        case "citationsContent" if role == "assistant" and "citations" in model.supports:
+            return read_cited_text(block[kind], path)
         case "toolUse" if role == "assistant":
             return _read_tool_use(path, block["toolUse"])
         case "toolResult" if role == "user":

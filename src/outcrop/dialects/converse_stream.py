@@ -2,8 +2,8 @@
 
     messageStart ([contentBlockStart] contentBlockDelta* contentBlockStop)* messageStop metadata
 
-Only a tool's block has a contentBlockStart. A signature ends a thought; what is redacted is a block
-of its own.
+Only a tool's block has a contentBlockStart. A signature ends a thought; what is redacted, and
+what is cited, is a block of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,14 +18,17 @@ from outcrop.dialects.converse import (
     render_usage,
     wants_native,
 )
+from outcrop.dialects.converse_citations import render_citation
+from outcrop.folding import Fold
 from outcrop.generation import (
+    CitationDelta,
     Completion,
     Event,
     Finished,
-    Fold,
     ReasoningDelta,
     Started,
     TextDelta,
+    TextStarted,
     ToolUseDelta,
     ToolUseStarted,
 )
@@ -59,6 +62,11 @@ class Events:
                 return [{"messageStart": {"role": "assistant"}}]
             case TextDelta():
                 return self._text(event.text)
+            case TextStarted():
+                return self._close()
+            case CitationDelta():
+                opening = self._switch("text")
+                return [*opening, self._delta({"citation": render_citation(event.citation)})]
             case ReasoningDelta():
                 return self._reasoning(event)
             case ToolUseStarted():

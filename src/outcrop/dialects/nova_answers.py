@@ -10,6 +10,7 @@ from typing import Any, Final
 from outcrop.dialects.ids import nova_tool_use_id
 from outcrop.generation import (
     AnswerPart,
+    CitationDelta,
     Completion,
     Event,
     Finished,
@@ -19,6 +20,7 @@ from outcrop.generation import (
     Stop,
     Text,
     TextDelta,
+    TextStarted,
     ToolUse,
     ToolUseDelta,
     ToolUseStarted,
@@ -70,6 +72,9 @@ class NovaEvents:
                     return []
                 thought = {"reasoningContent": {"reasoningText": {"text": event.text}}}
                 return [*self._stop_tool(), self._delta(thought), self._stop()]
+            case TextStarted() | CitationDelta():
+                # No body of this form asks for citations.
+                return []
             case ToolUseStarted():
                 stopped = self._stop_tool()
                 self._is_tool_open = True

@@ -25,6 +25,7 @@ from outcrop.generation import (
     Part,
     Reasoning,
     Role,
+    S3Location,
     Text,
     ToolResult,
     ToolUse,
@@ -35,10 +36,10 @@ Block = Mapping[str, Any]
 
 _OBJECT: Final[dict[str, Any]] = {"type": "object"}
 _STRING: Final[dict[str, Any]] = {"type": "string"}
-_FROM_S3: Final = "This model doesn't support the s3Uri field. Remove s3Uri and try again."
 _DOCUMENT_FORMATS: Final = ("pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md")
 _VIDEO_FORMATS: Final = ("mkv", "mov", "mp4", "webm", "three_gp", "flv", "mpeg", "mpg", "wmv")
-_SOURCE: Final = settings.closed({"bytes": _STRING, "s3Location": _OBJECT})
+_PLACE: Final = settings.closed({"uri": _STRING, "bucketOwner": _STRING}, "uri")
+_SOURCE: Final = settings.closed({"bytes": _STRING, "s3Location": _PLACE})
 
 
 def _media(formats: tuple[str, ...], **others: Any) -> dict[str, Any]:
@@ -152,9 +153,10 @@ def _parse_media(kind: str, media: Block, role: Role, pointer: str, model: Model
             return Video(media["format"], data)
 
 
-def _data(source: Block, pointer: str) -> bytes:
+def _data(source: Block, pointer: str) -> bytes | S3Location:
     if "s3Location" in source:
-        raise ValidationException(_FROM_S3)
+        place = source["s3Location"]
+        return S3Location(place["uri"], place.get("bucketOwner"))
     if "bytes" not in source:
         raise malformed([(pointer, "required key [bytes] not found")])
     data = find_bytes(source["bytes"])

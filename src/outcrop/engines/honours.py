@@ -35,6 +35,8 @@ TEXT: Final[Mapping[str, str]] = {
     "document, pdf": "PDF",
     "document, office": "doc, docx, xls, xlsx",
     "video": "films in a user's turn or a tool's result",
+    "s3Location": "such media by their place in S3",
+    "citations": "what of the answer rests on a document names its place there",
     "reasoning, budget": "the model thinks first, for at most so many tokens",
     "reasoning, effort": "the model thinks first, as hard as this says",
     "cached": "what stands before a cache point is kept, and counted apart when it comes again",

@@ -13,7 +13,7 @@ from outcrop.engines import script
 from outcrop.engines.honours import PARAMETERS, honours
 from outcrop.engines.lift import Vectors, lift
 from outcrop.engines.protocol import EngineError
-from outcrop.engines.scripted_prompt import PromptCache, pieces, prompt
+from outcrop.engines.scripted_prompt import PromptCache, check, pieces, prompt
 from outcrop.generation import (
     EmbeddingRequest,
     Embeddings,
@@ -39,6 +39,7 @@ class ScriptedEngine:
 
     HONOURS = honours(
         PARAMETERS,
+        without=("s3Location", "citations"),
         where={
             **dict.fromkeys(_SAMPLERS, "accepted: one token is possible"),
             **dict.fromkeys(_MEDIA, "accepted: counted as a word or two"),
@@ -74,6 +75,7 @@ class ScriptedEngine:
         self.started += 1
         outcome = "cancelled"
         try:
+            check(generation, self.name)
             answer = script.Answer(generation, self._config.tokens, self.name, self._cache)
             delay_s = self._config.delay_s
             for number, event in enumerate(answer.events(), 1):
@@ -93,6 +95,7 @@ class ScriptedEngine:
             setattr(self, outcome, getattr(self, outcome) + 1)
 
     async def count_tokens(self, generation: Generation) -> int:
+        check(generation, self.name)
         return len(prompt(generation))
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:

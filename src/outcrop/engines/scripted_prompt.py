@@ -13,13 +13,16 @@ from typing import Any
 
 import msgspec
 
+from outcrop.engines.protocol import Unsupported
 from outcrop.generation import (
     CachePoint,
     Document,
     Generation,
     Image,
+    Media,
     Part,
     Reasoning,
+    S3Location,
     Text,
     ToolResult,
     ToolUse,
@@ -42,6 +45,17 @@ def prompt(generation: Generation) -> list[str]:
     texts += [readable(part) for turn in generation.turns for part in turn.parts]
     texts += [_json(tool) for tool in generation.tools]
     return [piece for text in texts for piece in pieces(text)]
+
+
+def check(generation: Generation, engine: str) -> None:
+    """Refuses what this engine does not even pretend to do."""
+    parts = [part for turn in generation.turns for part in turn.parts]
+    attached = [one for part in parts if isinstance(part, ToolResult) for one in part.media]
+    for part in (*parts, *attached):
+        if isinstance(part, Document) and part.citations:
+            raise Unsupported("citations", "enabled", engine)
+        if isinstance(part, Media) and isinstance(part.data, S3Location):
+            raise Unsupported("s3Location", part.data.uri, engine)
 
 
 def readable(part: Part) -> str:

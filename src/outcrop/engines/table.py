@@ -52,6 +52,11 @@ _NOTES: Final = """
   follows as a message of the user, since a tool's message holds text alone.
 - Earlier thoughts in a conversation go back to `bedrock`, signatures and all. `llama` and
   `openai` leave them out, as the providers themselves do for turns that are over.
+- Citations are the model's own work: only `bedrock` passes them on, in requests, answers and
+  streams of Converse. `llama` and `openai` read a document's `context` and pieces as text, and
+  leave the citations of earlier turns out. Claude's own form on InvokeModel refuses citations.
+- What lies in S3 goes to `bedrock` by its place, unread: the account of the upstream must be
+  allowed to read it. Nothing here reads S3 yet, so every other engine refuses it.
 - vLLM keeps to a budget only where it is started with `--reasoning-config`: a thought that grows
   beyond it ends the answer with an error. Thoughts that a server makes unasked are passed on.
 - `cached` on `llama`: the figures are the engine's own, without a least length (AWS's 1,024

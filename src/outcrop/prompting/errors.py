@@ -27,10 +27,11 @@ class SchemaUnsupported(PromptingError):
 
 
 class Unreadable(PromptingError):
-    """``kind`` is ``image``, ``document`` or ``video``; ``form`` says what of that kind."""
+    """``kind`` is ``image``, ``document``, ``video``, ``s3Location`` or ``citations``; ``form``
+    says what of that kind."""
 
     def __init__(self, kind: str, form: str) -> None:
-        super().__init__(f"a {kind} of the format {form} cannot be read as text")
+        super().__init__(f"{kind}={form!r} cannot be read as text")
         self.kind = kind
         self.form = form
 

@@ -18,6 +18,7 @@ from outcrop.generation import (
     Media,
     Part,
     Reasoning,
+    S3Location,
     Text,
     ToolResult,
     ToolUse,
@@ -49,6 +50,8 @@ def has_documents(generation: Generation) -> bool:
 
 def document_text(document: Document) -> str:
     """The document as a model reads it, between delimiters that name it."""
+    if document.citations:
+        raise Unreadable("citations", "enabled")
     if document.format not in TEXT_FORMATS:
         raise Unreadable("document", document.format)
     text = _decode(document)
@@ -56,7 +59,8 @@ def document_text(document: Document) -> str:
         text = markup_text(text)
     # A document cannot end itself and speak as the caller.
     text = text.replace(_CLOSE, "<\\/document").strip()
-    return f'<document name="{html.escape(document.name)}">\n{text}\n</document>'
+    context = f' context="{html.escape(document.context)}"' if document.context else ""
+    return f'<document name="{html.escape(document.name)}"{context}>\n{text}\n</document>'
 
 
 def plain_parts(parts: Sequence[Part]) -> Iterator[PlainPart]:
@@ -102,8 +106,13 @@ def _media_text(media: Media) -> str:
 
 
 def _decode(document: Document) -> str:
-    encoding = "utf-16" if document.data.startswith(_UTF16_MARKS) else "utf-8"
+    data = document.data
+    if isinstance(data, S3Location):
+        raise Unreadable("s3Location", data.uri)
+    if isinstance(data, tuple):
+        return "\n".join(data)
+    encoding = "utf-16" if data.startswith(_UTF16_MARKS) else "utf-8"
     try:
-        return document.data.decode(encoding).removeprefix("\ufeff")
+        return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise Unreadable("document", f"{document.format} that is not {encoding}") from error

@@ -83,6 +83,8 @@ class LlamaEngine:
             "video",
             "document, pdf",
             "document, office",
+            "s3Location",
+            "citations",
             "reasoning, budget",
             "reasoning, effort",
         ),

@@ -10,6 +10,8 @@ REFUSED: Final = (
     "normalized_frequency_penalty",
     "logprobs, all",
     "document, office",
+    "s3Location",
+    "citations",
     "embedding truncate",
 )
 

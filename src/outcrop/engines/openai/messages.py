@@ -20,6 +20,7 @@ from outcrop.generation import (
     Media,
     Part,
     Reasoning,
+    S3Location,
     Text,
     ToolResult,
     ToolUse,
@@ -121,7 +122,7 @@ class _Messages:
     def _media(self, media: Media) -> dict[str, Any]:
         match media:
             case Image():
-                url = _data_url(f"image/{media.format}", media.data)
+                url = self._data_url(f"image/{media.format}", media.data)
                 return {"type": "image_url", "image_url": {"url": url}}
             case Video():
                 return self._video(media)
@@ -132,18 +133,26 @@ class _Messages:
         if not self._peer.video:
             raise Unsupported("video", video.format, self._engine)
         kind = _VIDEO_TYPES.get(video.format, video.format)
-        url = _data_url(f"video/{kind}", video.data)
+        url = self._data_url(f"video/{kind}", video.data)
         return {"type": "video_url", "video_url": {"url": url}}
 
     def _document(self, document: Document) -> dict[str, Any]:
-        if document.format == "pdf" and self._peer.pdf:
-            data = _data_url("application/pdf", document.data)
+        data = document.data
+        if document.citations:
+            raise Unsupported("citations", "enabled", self._engine)
+        if document.format == "pdf" and self._peer.pdf and not isinstance(data, tuple):
+            data = self._data_url("application/pdf", data)
             file = {"filename": f"{document.name}.pdf", "file_data": data}
             return {"type": "file", "file": file}
         try:
             return _text(document_text(document))
         except Unreadable as error:
             raise Unsupported(error.kind, error.form, self._engine) from error
+
+    def _data_url(self, kind: str, data: bytes | S3Location) -> str:
+        if isinstance(data, S3Location):
+            raise Unsupported("s3Location", data.uri, self._engine)
+        return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _joined(content: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
@@ -155,10 +164,6 @@ def _joined(content: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-def _data_url(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _call(part: ToolUse) -> dict[str, Any]:

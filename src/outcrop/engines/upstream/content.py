@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from outcrop.engines.upstream import citations
 from outcrop.generation import (
     CachePoint,
     Document,
@@ -11,6 +12,7 @@ from outcrop.generation import (
     Media,
     Part,
     Reasoning,
+    S3Location,
     Text,
     ToolResult,
     ToolUse,
@@ -35,8 +37,10 @@ def has_media(generation: Generation) -> bool:
 
 def _block(part: Part) -> dict[str, Any]:
     match part:
-        case Text(text):
+        case Text(text, ()):
             return {"text": text}
+        case Text():
+            return {"citationsContent": citations.block(part)}
         case Image() | Document() | Video():
             return _media(part)
         case Reasoning():
@@ -50,17 +54,32 @@ def _block(part: Part) -> dict[str, Any]:
 
 
 def _media(media: Media) -> dict[str, Any]:
-    # msgspec writes bytes as base64, which is what Converse wants.
-    source = {"bytes": media.data}
+    source = _source(media.data)
     match media:
         case Image():
             return {"image": {"format": media.format, "source": source}}
         case Video():
             return {"video": {"format": media.format, "source": source}}
         case Document():
-            return {
-                "document": {"format": media.format, "name": media.name, "source": source},
-            }
+            document = {"format": media.format, "name": media.name, "source": source}
+            if media.citations:
+                document["citations"] = {"enabled": True}
+            if media.context is not None:
+                document["context"] = media.context
+            return {"document": document}
+
+
+def _source(data: bytes | S3Location | tuple[str, ...]) -> dict[str, Any]:
+    match data:
+        case S3Location(uri, None):
+            return {"s3Location": {"uri": uri}}
+        case S3Location(uri, owner):
+            return {"s3Location": {"uri": uri, "bucketOwner": owner}}
+        case tuple():
+            return {"content": [{"text": piece} for piece in data]}
+        case bytes():
+            # msgspec writes bytes as base64, which is what Converse wants.
+            return {"bytes": data}
 
 
 def _thought(part: Reasoning) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class UpstreamEngine:
             "document, pdf": "as its model does",
             "document, office": "as its model does",
             "video": "as its model does",
+            "s3Location": "Nova, with the upstream account's rights",
+            "citations": "Claude, through Converse",
             "reasoning, budget": "Claude",
             "reasoning, effort": "Claude, Nova 2 (low, medium), gpt-oss, Kimi K2, DeepSeek V3",
             "cached": "as its model does",

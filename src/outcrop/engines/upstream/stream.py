@@ -10,8 +10,10 @@ import msgspec
 
 from outcrop.engines.protocol import EngineFailed, EngineGone
 from outcrop.engines.stops import StopFilter
+from outcrop.engines.upstream import citations
 from outcrop.engines.upstream.failures import failure
 from outcrop.generation import (
+    CitationDelta,
     Event,
     Finished,
     Generation,
@@ -19,6 +21,7 @@ from outcrop.generation import (
     Started,
     Stop,
     TextDelta,
+    TextStarted,
     ToolUseDelta,
     ToolUseStarted,
 )
@@ -47,6 +50,7 @@ class _Thought(msgspec.Struct, rename="camel"):
 
 class _Delta(msgspec.Struct, rename="camel"):
     text: str | None = None
+    citation: citations.Told | None = None
     reasoning_content: _Thought | None = None
     tool_use: _Use | None = None
 
@@ -63,6 +67,7 @@ class _Fields(msgspec.Struct):
 
 
 class _Payload(msgspec.Struct, rename="camel"):
+    content_block_index: int | None = None
     start: _Delta | None = None
     delta: _Delta | None = None
     stop_reason: str | None = None
@@ -77,6 +82,8 @@ class Reader:
     def __init__(self, generation: Generation) -> None:
         self._generation = generation
         self._filter = StopFilter(generation.stop_sequences)
+        self._has_citations = citations.are_asked_for(generation)
+        self._text_block: int | None = None
         self._deltas = 0
         self._stop: Stop | None = None
         self._matched: str | None = None
@@ -122,6 +129,10 @@ class Reader:
             return
         if delta.reasoning_content is not None:
             yield from self._think(delta.reasoning_content)
+        if delta.text or delta.citation is not None:
+            yield from self._begin_text(payload.content_block_index)
+        if delta.citation is not None:
+            yield CitationDelta(citations.read(delta.citation))
         if delta.text:
             yield from self._text(delta.text)
         if delta.tool_use is not None and delta.tool_use.input:
@@ -137,6 +148,13 @@ class Reader:
             yield ReasoningDelta("", self._deltas, thought.signature)
         elif thought.text:
             yield ReasoningDelta(thought.text, self._deltas)
+
+    def _begin_text(self, block: int | None) -> Iterator[Event]:
+        """Without citations, how Bedrock cuts a text into blocks means nothing."""
+        if self._has_citations and self._text_block not in (None, block):
+            yield from self._flush()
+            yield TextStarted()
+        self._text_block = block
 
     def _text(self, received: str) -> Iterator[Event]:
         self._deltas += 1

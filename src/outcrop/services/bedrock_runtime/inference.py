@@ -13,7 +13,8 @@ from dataclasses import fields, replace
 from outcrop.catalog.model import Model
 from outcrop.engines.protocol import Engine, EngineError, EngineGone, Unsupported
 from outcrop.errors import ResourceNotFoundException, ValidationException
-from outcrop.generation import Completion, Event, Finished, Fold, Generation, Sampling
+from outcrop.folding import Fold
+from outcrop.generation import Completion, Event, Finished, Generation, Sampling
 from outcrop.services.call import Call
 
 IndexedEvent = tuple[int, Event]
