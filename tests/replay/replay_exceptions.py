@@ -1,4 +1,5 @@
-"""Recorded exchanges that Outcrop answers otherwise, one by one, with the reason.
+"""Recorded exchanges that Outcrop answers otherwise, one by one, with the reason; and recordings
+that are not what the service was asked, or answered, with the evidence.
 
 Every entry is tested to be needed: what comes to agree must leave the table.
 """
@@ -21,42 +22,16 @@ NOT_BUILT: Final[dict[str, tuple[str, ...]]] = {
         "5a1ba16494800b4a",
         "4b843893c5f9719a",
     ),
-    "the document.citations field": (
-        "c63c5abed02cac26",
-        "15a1597de3eb885a",
-        "fab2c813a2c26752",
-        "47bdeaf2e8f31092",
-        "1895e199ad5679c1",
-        "db3abc7197149ef2",
-        "b13d451df818fc05",
-    ),
     "systemTool field": (
         "110e919bb59629af",
         "91244682f9842e86",
         "96117a309a4127e5",
         "d49b9f27e13c1b3e",
     ),
-    "the s3Uri field": (
-        "b70e0d63eef4bc99",
-        "ba3d73b78bc14046",
-        "33c9fc4fa5e6acb8",
-        "1ae7a3ba41c44bbf",
-    ),
 }
-_INVENTED: Final = "the test's author wrote the answer: no family has max_tokens there"
-_CUT_ANSWER: Final = "the recorder removed usage from the answer"
-_CUT_REQUEST: Final = "the request was cut in the middle when it was published: it is no JSON"
+_DROPPED: Final = "AWS dropped a tool's document unsaid: Claude saw nothing; Outcrop refuses it"
 EXCEPTIONS: Final[dict[str, str]] = {
-    "2fadee5ce7c9e879": _INVENTED,
-    "275de63b617dc0c5": _INVENTED,
-    "cae4973988fe88a6": _INVENTED,
-    "1be4f05b87b53c06": "the test's author wrote the answer over that of a refused key",
-    "b3e07fc7063bd0be": "the test's author wrote the answer: a completion for messages",
-    "e9cbe94cf86ab01c": _CUT_ANSWER,
-    "7bf41ad28bcbe641": _CUT_ANSWER,
-    "7acf2fa0f094468c": _CUT_REQUEST,
-    "5d8193f8f2fea1e2": _CUT_REQUEST,
-    "8496d528eb468f18": "refused by both: the document is refused before a model would see it",
+    "b70e0d63eef4bc99": _DROPPED,
     "a6f91aebd758a80d": "an engine tells what its cache did at the end, AWS at the start",
     "7ef937747ece9287": "an empty piece ends the thought, and the end repeats the prompt's counts",
     "bf594bb1506c0c36": "AWS has withdrawn the model since; Outcrop serves it on",
@@ -78,4 +53,26 @@ OTHER_VALUES: Final[dict[str, tuple[str, str]]] = {
         "serviceTier",
         "default was asked for and flex served; ours serves default",
     ),
+}
+
+_TITANS: Final = (
+    "the sentence is that of Titan's answer 17cf4fd41915c5d2, under another model's name; "
+)
+_NO_HEADERS: Final = "the headers of latency and counts, which every answer of it has, are missing"
+_SHORTER: Final = "the body is shorter than its Content-Length by just the usage that is missing"
+_NO_JSON: Final = "the request is no JSON, which AWS answers with 400; the recording says 200"
+# Our status, and why the body is none of the service's: its recorder wrote, trimmed or cut it.
+NOT_AS_RECORDED: Final[dict[str, tuple[int, str]]] = {
+    "2fadee5ce7c9e879": (
+        200,
+        "request ID and text are those of 17cf4fd41915c5d2: the answer was rewritten, counts too",
+    ),
+    "275de63b617dc0c5": (400, _TITANS + _NO_HEADERS),
+    "cae4973988fe88a6": (200, _TITANS + _NO_HEADERS),
+    "b3e07fc7063bd0be": (200, _TITANS + "a completion for a body of messages"),
+    "1be4f05b87b53c06": (403, _TITANS + "its headers are those of a key that was refused"),
+    "e9cbe94cf86ab01c": (200, "the body has 91 bytes, its Content-Length is 193: usage is missing"),
+    "7bf41ad28bcbe641": (200, _SHORTER),
+    "7acf2fa0f094468c": (400, _NO_JSON),
+    "5d8193f8f2fea1e2": (400, _NO_JSON),
 }
