@@ -25,14 +25,16 @@ HUB = Hub("owner/repository", "weights.bin", "v1")
 WHEEL = Wheel("made-up-model", "1.0", "made_up/weights.bin")
 
 
-def made_up(content: bytes = CONTENT, **sources: Hub | Wheel) -> Mapping[str, KnownModel]:
+def made_up(
+    content: bytes = CONTENT, *, hub: Hub | None = None, wheel: Wheel | None = None
+) -> Mapping[str, KnownModel]:
     file = KnownFile(
         role="model",
         name="weights.bin",
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
-        hub=sources.get("hub"),  # pyright: ignore[reportArgumentType]
-        wheel=sources.get("wheel"),  # pyright: ignore[reportArgumentType]
+        hub=hub,
+        wheel=wheel,
     )
     return {"made-up": KnownModel("made-up", "llama", "Made up", "MIT", (file,))}
 

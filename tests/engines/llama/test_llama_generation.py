@@ -154,12 +154,11 @@ async def test_a_bias_forces_a_token(engine: LlamaEngine):
     assert (await ask(engine, asking("Hi", 3, sampling=sampling))).text == "\n\n\n"
 
 
-@pytest.mark.parametrize("only_one", [{"top_k": 1}, {"top_p": 1e-6}])
-async def test_keeping_one_token_is_greedy_at_any_temperature(
-    engine: LlamaEngine, only_one: dict[str, float]
-):
+@pytest.mark.parametrize(
+    "hot", [Sampling(temperature=2.0, top_k=1), Sampling(temperature=2.0, top_p=1e-6)]
+)
+async def test_keeping_one_token_is_greedy_at_any_temperature(engine: LlamaEngine, hot: Sampling):
     greedy = await ask(engine, asking(QUESTION))
-    hot = Sampling(temperature=2.0, **only_one)  # pyright: ignore[reportArgumentType]
     assert (await ask(engine, asking(QUESTION, sampling=hot))).text == greedy.text
 
 
