@@ -40,13 +40,25 @@ def made_up(
 
 
 class HubServer:
-    """Serves one file with ranges; ``cut_after`` breaks the first answers off, one each."""
+    """Serves one file with ranges; ``cut_after`` breaks the first answers off, one each, once the
+    client has told by ``taken`` that it has what was sent."""
 
     def __init__(self, content: bytes, cut_after: list[int]) -> None:
         self._content = content
         self._cut_after = cut_after
+        self._taken_bytes = 0
+        self._progressed = asyncio.Event()
         self.ranges: list[str] = []
         self.url = ""
+
+    def taken(self, progress: Progress) -> None:
+        self._taken_bytes = progress.done_bytes
+        self._progressed.set()
+
+    async def _wait_until_taken(self, size_bytes: int) -> None:
+        while self._taken_bytes < size_bytes:
+            self._progressed.clear()
+            await self._progressed.wait()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         assert request.path == "/owner/repository/resolve/v1/weights.bin"
@@ -58,7 +70,9 @@ class HubServer:
         response.content_length = len(body)
         await response.prepare(request)
         if self._cut_after:
-            await response.write(body[: self._cut_after.pop(0)])
+            sent_bytes = self._cut_after.pop(0)
+            await response.write(body[:sent_bytes])
+            await self._wait_until_taken(start + sent_bytes)
             assert request.transport is not None
             request.transport.close()
             return response
@@ -114,7 +128,7 @@ async def test_a_download_goes_on_where_it_was_cut_off(tmp_path: Path):
         store = ModelStore(tmp_path, models=made_up(hub=HUB), hub_url=server.url)
         for _ in range(2):
             with pytest.raises(ModelFileError):
-                await store.ensure("made-up")
+                await store.ensure("made-up", server.taken)
             assert store.find("made-up") is None
         files = await store.ensure("made-up")
     assert files.paths["model"].read_bytes() == CONTENT
