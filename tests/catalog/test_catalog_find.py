@@ -44,8 +44,11 @@ def test_every_profile_answers_by_id_and_arn_in_its_geography() -> None:
     for geography, model in profiles:
         region = home[geography]
         profile_id = f"{geography}.{model.id}"
-        assert CATALOG.get(profile_id, region) is model
-        assert CATALOG.get(inference_profile_arn(region, ACCOUNT, profile_id), region) is model
+        profile_arn = inference_profile_arn(region, ACCOUNT, profile_id)
+        for identifier in (profile_id, profile_arn):
+            assert CATALOG.get(identifier, region) is model
+            assert CATALOG.find_profile_id(identifier) == profile_id
+        assert CATALOG.find_profile_id(model.id) is None
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_a_models_dialect_is_the_module_of_that_name() -> None:
 def test_a_dialect_that_is_not_built_is_named() -> None:
     model = replace(models()["meta.llama2-13b-chat-v1"], dialect="morse")
     for find in (text_dialect, embedding_dialect):
-        with pytest.raises(NoDialect, match="No dialect 'morse' is built"):
+        with pytest.raises(NoDialect, match=r"its format \(morse\) is not available"):
             find(model)
 
 

@@ -23,6 +23,7 @@ from outcrop.engines.protocol import (
     EngineFailed,
     EngineGone,
     EngineNotReady,
+    EngineRefused,
     EngineTimeout,
     InputTooLong,
     Unsupported,
@@ -440,7 +441,7 @@ async def test_a_stop_sequence_that_a_model_returns_is_taken_off() -> None:
         (429, "ModelNotReadyException:http://internal", EngineNotReady),
         (503, "ServiceUnavailableException", EngineNotReady),
         (408, "ModelTimeoutException", EngineTimeout),
-        (400, "ValidationException:http://internal", EngineFailed),
+        (400, "ValidationException:http://internal", EngineRefused),
         (403, "AccessDeniedException", EngineFailed),
     ],
 )
@@ -452,6 +453,22 @@ async def test_refusals_keep_their_meaning_and_words(
         server.body = b'{"message":"the reason why"}'
         with pytest.raises(error, match="the reason why"):
             await collect(engine)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("us.anthropic.claude-sonnet-4-6", {"top_k": 3}),
+        ("cohere.command-text-v14", {"k": 3}),
+        ("mistral.mistral-7b-instruct-v0:2", {"top_k": 3}),
+        ("us.amazon.nova-lite-v1:0", {"inferenceConfig": {"topK": 3}}),
+    ],
+)
+def test_top_k_stands_where_the_model_has_it(model: str, fields: dict[str, Any]) -> None:
+    asked = replace(ASK, sampling=Sampling(top_k=3))
+    assert request.render(asked, model, "cloud")["additionalModelRequestFields"] == fields
+    with pytest.raises(Unsupported, match="top_k"):
+        request.render(asked, "amazon.titan-text-lite-v1", "cloud")
 
 
 async def test_a_prompt_that_is_too_long_is_told_with_its_numbers() -> None:

@@ -114,6 +114,48 @@ def test_cohere_gives_as_many_generations_as_asked_for(scripted_runtime: Any) ->
     assert len({each["id"] for each in answer["generations"]}) == 5
 
 
+def test_a_prompt_with_several_answers_is_counted_once(scripted_runtime: Any) -> None:
+    def counts(count: int) -> tuple[str, str]:
+        body = {"prompt": "one two", "num_generations": count}
+        answer = invoke(scripted_runtime, "cohere.command-text-v14", body)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        prefix = "x-amzn-bedrock"
+        return headers[f"{prefix}-input-token-count"], headers[f"{prefix}-output-token-count"]
+
+    read, written = counts(1)
+    assert counts(3) == (read, str(3 * int(written)))
+
+
+@pytest.mark.parametrize(
+    "model_id",
+    [
+        "amazon.titan-embed-text-v1",
+        "cohere.embed-english-v3",
+        "amazon.titan-image-generator-v1",
+        "stability.stable-diffusion-xl-v0",
+        "anthropic.claude-v1",
+    ],
+)
+def test_what_does_not_converse_says_so(scripted_runtime: Any, model_id: str) -> None:
+    messages = [{"role": "user", "content": [{"text": "hello"}]}]
+    told = refusal(lambda: scripted_runtime.converse(modelId=model_id, messages=messages))
+    assert told == (
+        "ValidationException",
+        "This action doesn't support the model that you provided. "
+        "Try again with a supported text or chat model.",
+    )
+
+
+def test_a_format_that_is_not_there_is_named(scripted_runtime: Any) -> None:
+    body = {"text_prompts": [{"text": "a stone"}]}
+    told = refusal(lambda: invoke(scripted_runtime, "stability.stable-diffusion-xl-v0", body))
+    assert told == (
+        "ValidationException",
+        "stability.stable-diffusion-xl-v0 cannot be invoked in this deployment: "
+        "its format (stability) is not available.",
+    )
+
+
 @pytest.mark.engine
 def test_titan_embeds_a_text_of_8192_tokens_and_none_longer(runtime: Any) -> None:
     model = "amazon.titan-embed-text-v1"

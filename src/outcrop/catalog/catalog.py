@@ -67,10 +67,16 @@ class Catalog:
         arn = parse_arn(identifier) if identifier.startswith("arn:") else None
         if isinstance(arn, InferenceProfileArn):
             _check_region(arn, region)
-            return self._find_profile(arn.profile_id, region)
-        if arn is None and identifier in self._profiles:
-            return self._find_profile(identifier, region)
+        profile_id = self.find_profile_id(identifier)
+        if profile_id is not None:
+            return self._find_profile(profile_id, region)
         return self.find_foundation_model(identifier, region)
+
+    def find_profile_id(self, identifier: str) -> str | None:
+        """The cross-region profile that ``identifier`` names, by its ID or its ARN."""
+        arn = parse_arn(identifier) if identifier.startswith("arn:") else None
+        profile_id = arn.profile_id if isinstance(arn, InferenceProfileArn) else identifier
+        return profile_id if profile_id in self._profiles else None
 
     def get(self, identifier: str, region: str) -> Model:
         model = self.find(identifier, region)

@@ -48,7 +48,10 @@ class NoDialect(Exception):
     """No module here speaks the InvokeModel JSON of this model."""
 
     def __init__(self, model: Model) -> None:
-        super().__init__(f"No dialect {model.dialect!r} is built, which {model.id} speaks.")
+        super().__init__(
+            f"{model.id} cannot be invoked in this deployment: "
+            f"its format ({model.dialect}) is not available."
+        )
         self.model = model
 
 

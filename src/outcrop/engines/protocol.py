@@ -5,6 +5,7 @@ Errors below are all an engine may raise, besides bugs; ``services`` turns them 
     EngineError
     ├── InputTooLong      the prompt does not fit (nothing was generated)
     ├── Unsupported       a parameter is set to a value this engine cannot honour
+    ├── EngineRefused     what the caller asked for is refused, in words meant for the caller
     ├── EngineBusy        the queue is full: try again
     ├── EngineNotReady    the engine is starting or loading: try again
     ├── EngineTimeout     no answer within the engine's time limit
@@ -35,6 +36,10 @@ class Unsupported(EngineError):
         self.parameter = parameter
         self.value = value
         self.engine = engine
+
+
+class EngineRefused(EngineError):
+    pass
 
 
 class EngineBusy(EngineError):

@@ -16,6 +16,7 @@ from outcrop.engines.protocol import (
     EngineFailed,
     EngineGone,
     EngineNotReady,
+    EngineRefused,
     EngineTimeout,
     InputTooLong,
     Unsupported,
@@ -71,17 +72,25 @@ _UNEXPECTED = (
 )
 
 
-def _engine_error(error: EngineError, started: bool) -> AWSError:
-    """``started``: the stream's first event is already out."""
+def _refusal(error: InputTooLong | Unsupported | EngineRefused) -> str:
     match error:
         case InputTooLong():
-            return ValidationException("Input is too long for requested model.")
+            return "Input is too long for requested model."
         case Unsupported():
-            return ValidationException(
+            return (
                 f"The parameter {error.parameter} with the value {error.value!r} is not supported "
                 "by the engine that serves this model. Remove it, or bind the model to another "
                 "engine."
             )
+        case EngineRefused():
+            return str(error)
+
+
+def _engine_error(error: EngineError, started: bool) -> AWSError:
+    """``started``: the stream's first event is already out."""
+    match error:
+        case InputTooLong() | Unsupported() | EngineRefused():
+            return ValidationException(_refusal(error))
         case EngineBusy():
             return ThrottlingException("Too many requests, please wait before trying again.")
         case EngineNotReady():

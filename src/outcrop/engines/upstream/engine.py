@@ -26,7 +26,7 @@ class UpstreamEngine:
         PARAMETERS,
         without=rendering.REFUSED,
         where={
-            "top_k": "models of Anthropic and Cohere",
+            "top_k": "models of Anthropic, Cohere, Mistral, and Nova",
             "tools, none": "before the first call",
             "image": "as its model does",
             "document, text": "as its model does",

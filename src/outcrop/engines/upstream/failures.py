@@ -10,6 +10,7 @@ from outcrop.engines.protocol import (
     EngineError,
     EngineFailed,
     EngineNotReady,
+    EngineRefused,
     EngineTimeout,
     InputTooLong,
 )
@@ -37,6 +38,9 @@ def failure(code: str, status: int | None, body: bytes) -> EngineError:
     length = _TOO_LONG.search(text)
     if length is not None:
         return InputTooLong(int(length[2]), int(length[1]))
+    if name.lower() == "validationexception":
+        # About the caller's own request, so in Bedrock's own words.
+        return EngineRefused(text)
     kind = _BY_CODE.get(name.lower()) or _BY_STATUS.get(status or 0, EngineFailed)
     return kind(f"Bedrock answered {name or status}: {text}")
 

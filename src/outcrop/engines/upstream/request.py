@@ -9,8 +9,13 @@ from outcrop.engines.upstream.content import CACHE_POINT, blocks, has_media
 from outcrop.engines.upstream.reasoning import reasoning_fields
 from outcrop.generation import Generation, Sampling, ToolResult, ToolUse
 
-# Converse names no top-k: these providers take it under the name of their own body.
-_TOP_K = {"anthropic": "top_k", "cohere": "k"}
+# Converse names no top-k: these providers' models take it in the place it has in their own body.
+_TOP_K = {
+    "anthropic.": ("top_k",),
+    "cohere.": ("k",),
+    "mistral.": ("top_k",),
+    "amazon.nova": ("inferenceConfig", "topK"),
+}
 _REFUSED_SAMPLERS = (
     "presence_penalty",
     "frequency_penalty",
@@ -88,10 +93,13 @@ def _inference(generation: Generation) -> dict[str, Any]:
     return fields
 
 
-def _top_k(top_k: int, model: str, engine: str) -> dict[str, int]:
-    for provider, name in _TOP_K.items():
-        if f"{provider}." in model:
-            return {name: top_k}
+def _top_k(top_k: int, model: str, engine: str) -> dict[str, Any]:
+    for family, place in _TOP_K.items():
+        if family in model:
+            fields: Any = top_k
+            for name in reversed(place):
+                fields = {name: fields}
+            return fields
     raise Unsupported("top_k", top_k, engine)
 
 

@@ -45,11 +45,12 @@ async def converse_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer
 
 
 async def _start(call: Call, model: Model, params: Mapping[str, Any]) -> Run:
-    extend = text_dialect(model).extend
+    # Models that do not converse (those of images, say) may have no dialect of text either.
+    extend = text_dialect(model).extend if "converse" in model.supports else None
     generation = await read_beside(
         len(call.request.body), lambda: dialect.parse(params, model, extend)
     )
-    return await start(call, model, generation)
+    return await start(call, model, params["modelId"], generation)
 
 
 async def _events(run: Run, events: Events) -> AsyncGenerator[Mapping[str, Any]]:

@@ -23,7 +23,7 @@ async def count_tokens(call: Call, params: Mapping[str, Any]) -> Answer:
     generation = await read_beside(
         len(call.request.body), lambda: _generation(params["input"], model)
     )
-    engine = await engine_of(call, model)
+    engine = await engine_of(call, model, model.id)
     tokens = await engine.count_tokens(generation)
     return Answer({"inputTokens": tokens}, {"x-outcrop-served-by": engine.served_by})
 

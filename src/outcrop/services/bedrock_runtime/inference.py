@@ -14,7 +14,15 @@ from outcrop.catalog.model import Model
 from outcrop.engines.protocol import Engine, EngineError, EngineGone, Unsupported
 from outcrop.errors import ResourceNotFoundException, ValidationException
 from outcrop.folding import Fold
-from outcrop.generation import Completion, Event, Finished, Generation, Sampling
+from outcrop.generation import (
+    Completion,
+    Event,
+    Finished,
+    Generation,
+    Sampling,
+    Started,
+    Token,
+)
 from outcrop.services.call import Call
 
 IndexedEvent = tuple[int, Event]
@@ -71,10 +79,10 @@ class Run:
     async def events(self) -> AsyncGenerator[IndexedEvent]:
         try:
             first = await self.open()
-            self._meter(first[1])
+            self._meter(*first)
             yield first
             async for indexed in self._events:
-                self._meter(indexed[1])
+                self._meter(*indexed)
                 yield indexed
         finally:
             await self._events.aclose()
@@ -87,19 +95,22 @@ class Run:
             folds[index].feed(event)
         return [fold.completion() for fold in folds]
 
-    def _meter(self, event: Event) -> None:
-        if isinstance(event, Finished):
-            self._unfinished -= 1
-            self.input_tokens += event.input_tokens
-            self.output_tokens += event.output_tokens
-            self.cache_read_tokens += event.cache_read_tokens
-            self.cache_write_tokens += event.cache_write_tokens
+    def _meter(self, index: int, event: Event) -> None:
+        """The prompt is counted once, however many answers it has: as the first one read it."""
+        if not isinstance(event, Finished):
+            return
+        self._unfinished -= 1
+        self.output_tokens += event.output_tokens
+        if index == 0:
+            self.input_tokens = event.input_tokens
+            self.cache_read_tokens = event.cache_read_tokens
+            self.cache_write_tokens = event.cache_write_tokens
 
 
-async def start(call: Call, model: Model, generation: Generation) -> Run:
+async def start(call: Call, model: Model, identifier: str, generation: Generation) -> Run:
     """Opens a run. Where the deployment warns instead of refusing, a sampler the engine cannot
     honour is set to neutral and named in the answer."""
-    engine = await engine_of(call, model)
+    engine = await engine_of(call, model, identifier)
     not_honoured: list[str] = []
     for _ in range(len(_SAMPLERS) + 1):
         run = Run(engine, generation, not_honoured)
@@ -117,14 +128,16 @@ async def start(call: Call, model: Model, generation: Generation) -> Run:
     raise ValidationException(f"The engine honours none of {', '.join(not_honoured)}.")
 
 
-async def engine_of(call: Call, model: Model) -> Engine:
-    """The engine that serves ``model`` here; a model without one is said to have none."""
+async def engine_of(call: Call, model: Model, identifier: str) -> Engine:
+    """The engine that serves ``model`` here; a model without one is said to have none. AWS itself
+    is called by the profile that the caller's ``identifier`` names: many models have no other."""
     if model.engine is None:
         raise ResourceNotFoundException(
             f"No engine serves {model.id!r} in this deployment. "
             f"Bind one with: outcrop models bind '{model.id}' ENGINE"
         )
-    return await call.engines.get(model.engine, model.engine_model, model.id)
+    upstream_id = call.catalog.find_profile_id(identifier) or model.id
+    return await call.engines.get(model.engine, model.engine_model, upstream_id)
 
 
 def _without(sampling: Sampling, parameter: str) -> Sampling:
@@ -144,14 +157,13 @@ async def _one(engine: Engine, generation: Generation) -> AsyncGenerator[Indexed
 
 
 async def _several(engine: Engine, generation: Generation) -> AsyncGenerator[IndexedEvent]:
-    """All answers at once. With a seed, each answer has its own: seed, seed + 1, …"""
+    """All answers at once."""
     queue = asyncio.Queue[tuple[int, Event | EngineError | None]](_UNREAD_EVENTS)
+    scored = asyncio.Future[tuple[Token, ...]]()
 
     async def produce(index: int) -> None:
-        seed = generation.sampling.seed
-        sampling = replace(generation.sampling, seed=None if seed is None else seed + index)
         try:
-            async with aclosing(engine.generate(replace(generation, sampling=sampling))) as events:
+            async with aclosing(_one_of_several(engine, generation, index, scored)) as events:
                 async for event in events:
                     await queue.put((index, event))
             await queue.put((index, None))
@@ -173,3 +185,28 @@ async def _several(engine: Engine, generation: Generation) -> AsyncGenerator[Ind
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _one_of_several(
+    engine: Engine, generation: Generation, index: int, scored: asyncio.Future[tuple[Token, ...]]
+) -> AsyncGenerator[Event]:
+    """With a seed, each answer has its own: seed, seed + 1, … A prompt is scored for the first
+    answer only, since that may cost more than all answers do; ``scored`` tells the others."""
+    seed = generation.sampling.seed
+    sampling = replace(generation.sampling, seed=None if seed is None else seed + index)
+    own = replace(generation, sampling=sampling)
+    shares_scores = generation.logprobs == "all" and index > 0
+    prompt_tokens: tuple[Token, ...] = ()
+    if shares_scores:
+        own = replace(own, logprobs="generation")
+        # Shielded: one answer that is cancelled must not cancel what the others wait for.
+        prompt_tokens = await asyncio.shield(scored)
+    async with aclosing(engine.generate(own)) as events:
+        async for event in events:
+            if isinstance(event, Started) and shares_scores:
+                event = replace(event, prompt_tokens=prompt_tokens)
+            elif isinstance(event, Started) and index == 0:
+                scored.set_result(event.prompt_tokens)
+            yield event
+    if index == 0 and not scored.done():
+        raise EngineGone("the engine ended without an answer")

@@ -32,7 +32,7 @@ async def invoke_model(call: Call, params: Mapping[str, Any]) -> Answer:
         return await _embed(call, model, params)
     dialect = text_dialect(model)
     body, generation = await read_native(params, model, dialect.parse)
-    run = await start(call, model, generation)
+    run = await start(call, model, params["modelId"], generation)
     answers = await run.completions()
     rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
     return _json_answer(
@@ -43,7 +43,7 @@ async def invoke_model(call: Call, params: Mapping[str, Any]) -> Answer:
 async def _embed(call: Call, model: Model, params: Mapping[str, Any]) -> Answer:
     dialect = embedding_dialect(model)
     body, request = await read_native(params, model, dialect.parse)
-    engine = await engine_of(call, model)
+    engine = await engine_of(call, model, params["modelId"])
     began = time.monotonic()
     embeddings = await engine.embed(request) if request.texts else Embeddings((), ())
     latency_ms = round((time.monotonic() - began) * 1000)
@@ -68,7 +68,7 @@ async def invoke_model_with_response_stream(call: Call, params: Mapping[str, Any
         raise ValidationException(NOT_STREAMING)
     dialect = text_dialect(model)
     body, generation = await read_native(params, model, dialect.parse)
-    run = await start(call, model, generation)
+    run = await start(call, model, params["modelId"], generation)
     rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
     chunks = _chunks(run, dialect.chunks(rendering), dialect)
     return StreamAnswer({"contentType": "application/json"}, chunks, run.headers)
