@@ -16,6 +16,11 @@ class ConfigError(Exception):
     pass
 
 
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the gateway listens. With ``tls_certificate`` and ``tls_key`` (PEM) it speaks TLS."""
 
@@ -38,12 +43,12 @@ class Llama(
     or a GGUF file; ``context`` is tokens a slot; ``threads`` 0 counts the CPUs that are free."""
 
     model: str
-    context: int = 4096
-    slots: int = 4
-    threads: int = 0
+    context: Annotated[int, msgspec.Meta(ge=16)] = 4096
+    slots: AtLeastOne = 4
+    threads: NotNegative = 0
     gpu_layers: int = 0
-    queue: int = 64
-    timeout_s: float = 300.0
+    queue: NotNegative = 64
+    timeout_s: Seconds = 300.0
 
 
 class OpenAI(
@@ -59,9 +64,9 @@ class OpenAI(
     url: str
     model: str | None = None
     api_key_env: str | None = None
-    context: int = 8192
-    queue: int = 256
-    timeout_s: float = 300.0
+    context: AtLeastOne = 8192
+    queue: AtLeastOne = 256
+    timeout_s: Seconds = 300.0
 
 
 class Upstream(
@@ -78,8 +83,8 @@ class Upstream(
     endpoint_url: str | None = None
     profile: str | None = None
     model: str | None = None
-    queue: int = 256
-    timeout_s: float = 300.0
+    queue: AtLeastOne = 256
+    timeout_s: Seconds = 300.0
 
 
 class Onnx(
@@ -93,9 +98,9 @@ class Onnx(
     """Sentence embeddings on ONNX Runtime, in a worker process."""
 
     model: str
-    threads: int = 1
-    queue: int = 256
-    timeout_s: float = 60.0
+    threads: AtLeastOne = 1
+    queue: AtLeastOne = 256
+    timeout_s: Seconds = 60.0
 
 
 class Scripted(
@@ -108,8 +113,8 @@ class Scripted(
 ):
     """Deterministic answers for tests and load measurement. Never a default."""
 
-    tokens: int | None = None
-    delay_s: float = 0.0
+    tokens: NotNegative | None = None
+    delay_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 EngineConfig = Llama | OpenAI | Upstream | Onnx | Scripted
@@ -132,7 +137,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     engines: dict[str, EngineConfig] = {}
     bind: tuple[Binding, ...] = ()
     catalog: tuple[Path, ...] = ()
-    engine_memory_mib: int = 8192
+    engine_memory_mib: AtLeastOne = 8192
     unsupported: Literal["refuse", "warn"] = "refuse"
 
     def engine_configs(self) -> dict[str, EngineConfig]:
