@@ -93,7 +93,7 @@ def _check_thinking(generation: Generation, asked: ReasoningRequest) -> None:
     faults = (
         (sampling.temperature != 1, "`temperature` may only be set to 1 when thinking is enabled."),
         (
-            (sampling.top_p or 1) < _LEAST_TOP_P,
+            sampling.top_p is not None and sampling.top_p < _LEAST_TOP_P,
             f"`top_p` must be greater than or equal to {_LEAST_TOP_P} or unset when thinking is "
             "enabled.",
         ),

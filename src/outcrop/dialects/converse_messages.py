@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from outcrop.catalog.model import Model
+from outcrop.dialects.anthropic_messages import version
 from outcrop.dialects.converse_blocks import (
     check_message,
     read_cache_point,
@@ -30,7 +31,7 @@ _MEDIA: Final = {*WORDS, "audio"}
 
 
 def read_turns(messages: Sequence[Message], model: Model, *, has_tools: bool) -> tuple[Turn, ...]:
-    if not messages:
+    if not messages or (messages[0]["role"] == "assistant" and _must_be_asked_first(model)):
         raise ValidationException(
             "A conversation must start with a user message. "
             "Try again with a conversation that starts with a user message."
@@ -43,6 +44,12 @@ def read_turns(messages: Sequence[Message], model: Model, *, has_tools: bool) ->
         )
     _match_results(turns)
     return turns
+
+
+def _must_be_asked_first(model: Model) -> bool:
+    """Claude 4.5 takes a conversation that the assistant opens (recorded); refusals are reported of
+    Nova and of Claude 3.5."""
+    return model.dialect == "nova" or (model.dialect == "anthropic" and version(model) < (4, 0))
 
 
 def _read_turn(index: int, message: Message, model: Model) -> Turn:
