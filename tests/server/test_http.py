@@ -12,7 +12,7 @@ from raw_http import connected, http2, read_head, read_reply, render
 from serving import Served, opened, preset, served
 from signed_http import Ask, Signer
 
-from outcrop.server.asgi import MAX_BODY_BYTES
+from outcrop.server.bodies import MAX_BODY_BYTES
 from outcrop.wire.http import Request
 from outcrop.wire.parse import MAX_BODY_BYTES as MAX_INVOKE_BYTES
 

@@ -3,13 +3,13 @@
 import asyncio
 import os
 import shlex
-from ipaddress import ip_address
 
 import typer
 
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
 from outcrop.config import Config
 from outcrop.server import status
+from outcrop.server.address import endpoint_url
 from outcrop.server.state import open_state
 from outcrop.stores.bootstrap import find_working_key
 from outcrop.stores.failures import NoSuchItem
@@ -30,7 +30,9 @@ async def _variables(config: Config) -> dict[str, str]:
         raise NoSuchItem(
             f"Account {account} has no active access key. `outcrop keys create` makes one."
         )
-    url = endpoint_url(config)
+    running = status.find(config.data_dir)
+    # Without a server the configuration says where it will listen.
+    url = running.url if running else endpoint_url(config.server, config.server.port)
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": key.id,
@@ -40,24 +42,3 @@ async def _variables(config: Config) -> dict[str, str]:
         "ANTHROPIC_BEDROCK_BASE_URL": url,
         "AWS_BEDROCK_RUNTIME_ENDPOINT": url,
     }
-
-
-def endpoint_url(config: Config) -> str:
-    """Where the running server says it listens, else where the configuration will have it."""
-    running = status.find(config.data_dir)
-    if running is not None:
-        return running.url
-    scheme = "https" if config.server.tls_certificate else "http"
-    host = _reachable(config.server.host)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{config.server.port}"
-
-
-def _reachable(host: str) -> str:
-    """A wildcard address is for listening; clients on this machine reach it by loopback."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"

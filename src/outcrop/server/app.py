@@ -1,5 +1,6 @@
 """The path of a request, on one screen: ``App.handle``."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from outcrop.errors import (
     AWSError,
     InternalServerException,
     NotImplementedException,
+    ServiceUnavailableException,
 )
 from outcrop.security.authenticate import authenticate
 from outcrop.server.deployment import Deployment
@@ -35,6 +37,9 @@ from outcrop.wire.validate import validate
 log = logging.getLogger(__name__)
 
 HEALTH = "/_outcrop/health"
+
+STOPPING = "the server stops"
+"""With this message the work of a request is cancelled when its server cannot wait any longer."""
 
 
 class App:
@@ -94,6 +99,7 @@ class App:
         return Response(200, {"Content-Type": "application/json"}, json.encode(body))
 
 
+_SHUTTING_DOWN = "The server is shutting down. Retry your request."
 _INTERNAL = "The server encountered an internal error. Retry your request."
 
 
@@ -137,6 +143,10 @@ async def _ended_in_form(operation: Operation, body: Any, request_id: str) -> As
                 yield frame
     except EngineError as error:
         yield encode_exception(operation, aws_stream_error(error))
+    except asyncio.CancelledError as error:
+        if STOPPING not in error.args:
+            raise
+        yield encode_exception(operation, ServiceUnavailableException(_SHUTTING_DOWN))
     except Exception:
         log.exception("the stream of request %s failed", request_id)
         yield encode_exception(operation, InternalServerException(_INTERNAL))

@@ -1,7 +1,7 @@
 """The bridge between the HTTP server (ASGI, HTTP/1.1 and HTTP/2) and ``App.handle``.
 
 A client that goes away cancels the work done for it: while an answer is computed or streamed, the
-bridge listens for the disconnect.
+bridge listens for the disconnect. One that stays and takes nothing counts as gone after a while.
 """
 
 import asyncio
@@ -11,19 +11,17 @@ from typing import Any, cast
 
 import msgspec
 
-from outcrop.server.app import App
+from outcrop.server.app import STOPPING, App
+from outcrop.server.bodies import BodyReader, BodyRefused, Message, Receive
 from outcrop.wire.http import Request, Response
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Work = asyncio.Task[Any]
 
-MAX_BODY_BYTES = 32 * 1024 * 1024
-"""Above InvokeModel's 25,000,000, so that its own limit can answer in AWS's words."""
-
-
-_CUT_SHORT = "The request body ended before it was complete."
+STALL_TIMEOUT_S = 60.0
+"""How long a client may take nothing of its answer. The HTTP server holds back what is not taken,
+so the engine waits too, and with it whoever queues for the engine."""
 
 
 class ClientGone(Exception):
@@ -35,31 +33,37 @@ def _refusal(status: int, code: str, message: str) -> Response:
     return Response(status, headers, msgspec.json.encode({"message": message}))
 
 
+def _stopping() -> Response:
+    return _refusal(503, "ServiceUnavailableException", "The server is shutting down.")
+
+
 class Bridge:
     """The ASGI application of one gateway."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, stall_timeout_s: float = STALL_TIMEOUT_S) -> None:
         self._app = app
+        self._bodies = BodyReader()
+        self._stall_timeout_s = stall_timeout_s
         self._idle = asyncio.Event()
         self._idle.set()
-        self._running = 0
+        self._running: set[Work] = set()
         self._draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         if self._draining:
-            stopping = "The server is shutting down."
-            await _send_whole(send, _refusal(503, "ServiceUnavailableException", stopping))
+            await _send_whole(send, _stopping())
             return
-        self._running += 1
+        work = cast(Work, asyncio.current_task())
+        self._running.add(work)
         self._idle.clear()
         try:
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, send, work)
         except ClientGone:
             return
         finally:
-            self._running -= 1
+            self._running.discard(work)
             if not self._running:
                 self._idle.set()
 
@@ -71,58 +75,88 @@ class Bridge:
         """Returns when no request is running."""
         await self._idle.wait()
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def abort(self) -> None:
+        """Ends the requests that still run: with an answer or, midway, the stream's exception."""
+        for work in self._running:
+            work.cancel(STOPPING)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, work: Work) -> None:
         try:
-            body = await _read_body(receive)
-        except ClientGone:
-            # It may still listen: a chunk of a wrong size ends the body as a lost client does.
-            await _send_whole(send, _refusal(400, "SerializationException", _CUT_SHORT))
+            body = await self._bodies.read(receive, _declared_bytes(scope))
+        except BodyRefused as refused:
+            await _send_whole(send, _refusal(refused.status, refused.code, str(refused)))
             return
-        if body is None:
-            refusal = _refusal(
-                413, "RequestEntityTooLargeException", f"A body has at most {MAX_BODY_BYTES} bytes."
-            )
-            await _send_whole(send, refusal)
-            return
-        work = cast("asyncio.Task[Any]", asyncio.current_task())
         watcher = asyncio.create_task(_cancel_when_gone(receive, work))
+        is_answered = False
         try:
             response = await self._app.handle(_request(scope, body))
+            is_answered = True
             if isinstance(response.body, bytes):
                 await _send_whole(send, response)
             else:
-                await _send_stream(send, response, response.body)
-        except asyncio.CancelledError:
+                await self._send_stream(send, response, response.body)
+        except asyncio.CancelledError as error:
             if watcher.done():
                 raise ClientGone from None
-            raise
+            if is_answered or STOPPING not in error.args:
+                raise
+            await _send_whole(send, _stopping())
         finally:
             watcher.cancel()
 
+    async def _send_stream(
+        self, send: Send, response: Response, pieces: AsyncIterator[bytes]
+    ) -> None:
+        patience = _Patience(self._stall_timeout_s)
+        try:
+            await send(_start(response))
+            async with aclosing(cast(Any, pieces)):
+                async for piece in pieces:
+                    patience.sending += 1
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    patience.sent += 1
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            patience.end()
 
-async def _cancel_when_gone(receive: Receive, work: "asyncio.Task[Any]") -> None:
+
+class _Patience:
+    """Cancels the running task when one piece is being sent for one to two times ``timeout_s``.
+
+    A timer for each piece would cost a tenth of the piece's whole time; this one looks now and
+    then."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.sending = 0
+        self.sent = 0
+        self._timeout_s = timeout_s
+        self._seen = 0
+        self._work = cast(Work, asyncio.current_task())
+        self._timer = asyncio.get_running_loop().call_later(timeout_s, self._look)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self.sent < self.sending == self._seen:
+            self._work.cancel()
+            return
+        self._seen = self.sending
+        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._look)
+
+
+async def _cancel_when_gone(receive: Receive, work: Work) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     work.cancel()
 
 
-async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body, or ``None`` when it is larger than anything we take."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        return cast(bytes, message.get("body", b""))
-    pieces: list[bytes] = []
-    size_bytes = 0
-    while message["type"] == "http.request":
-        piece = cast(bytes, message.get("body", b""))
-        size_bytes += len(piece)
-        if size_bytes > MAX_BODY_BYTES:
-            return None
-        pieces.append(piece)
-        if not message.get("more_body", False):
-            return b"".join(pieces)
-        message = await receive()
-    raise ClientGone
+def _declared_bytes(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            # No body has so many digits; Python refuses to read numbers of thousands.
+            return int(value[:18])
+    return 0
 
 
 def _text(raw: bytes) -> str:
@@ -168,11 +202,3 @@ async def _send_whole(send: Send, response: Response) -> None:
     response.headers["Content-Length"] = str(len(body))
     await send(_start(response))
     await send({"type": "http.response.body", "body": body})
-
-
-async def _send_stream(send: Send, response: Response, pieces: AsyncIterator[bytes]) -> None:
-    await send(_start(response))
-    async with aclosing(cast(Any, pieces)):
-        async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})

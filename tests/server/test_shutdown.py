@@ -1,0 +1,42 @@
+"""A stream that would go on for ever does not keep its server from stopping."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import EventStreamError
+from running_gateways import SCRIPTED, start_gateway
+from signed_http import Ask, send
+
+DEADLINE_S = 60
+
+
+def test_a_second_signal_ends_what_still_runs_in_its_own_form(tmp_path: Path) -> None:
+    gateway = start_gateway(tmp_path, SCRIPTED)
+    try:
+        text = f"script: {json.dumps([{'text': 'first'}, {'pause': 'for ever'}])}"
+        answer = gateway.client("bedrock-runtime").converse_stream(
+            modelId="anthropic.claude-3-haiku-20240307-v1:0",
+            messages=[{"role": "user", "content": [{"text": text}]}],
+        )
+        events = iter(answer["stream"])
+        assert "messageStart" in next(events)
+        gateway.process.send_signal(signal.SIGTERM)
+        until_draining(gateway.url)
+        assert gateway.process.poll() is None
+        gateway.process.send_signal(signal.SIGTERM)
+        with pytest.raises(EventStreamError, match="shutting down"):
+            list(events)
+        assert gateway.process.wait(timeout=DEADLINE_S) == 0
+    finally:
+        gateway.process.kill()
+        gateway.process.wait()
+
+
+def until_draining(url: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while send(url, Ask("GET", "/_outcrop/health")).status != 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
