@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -299,6 +300,18 @@ def test_host_must_be_signed() -> None:
         with_header(request, "authorization", authorization), InvalidSignatureException
     )
     assert message == "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."
+
+
+@pytest.mark.parametrize("query", ["X-Amz-Signature=0", "X-Amz-Security-Token=t"])
+def test_a_signature_by_header_covers_the_whole_query(query: str) -> None:
+    assert refused(replace(sign(), raw_query=query), InvalidSignatureException).startswith(MISMATCH)
+
+
+@pytest.mark.parametrize("names", ["host;x\ny", "host; x-amz-date", ""])
+def test_signed_headers_are_names(names: str) -> None:
+    request = sign(method="GET", expires=60)
+    query = request.raw_query.replace("SignedHeaders=host", f"SignedHeaders={quote(names)}")
+    refused(replace(request, raw_query=query), IncompleteSignatureException)
 
 
 def test_an_x_amz_header_must_be_signed() -> None:

@@ -11,7 +11,9 @@ from outcrop.wire.http import Request
 
 _UNRESERVED = "-_.~"
 _REMEMBERED_CHARACTERS = 512
-_SIGNATURE = frozenset({"X-Amz-Signature"})
+PRESIGNED = frozenset({"X-Amz-Signature"})
+"""What a presigned URL's own signature cannot cover."""
+
 _TOKEN = frozenset({"X-Amz-Security-Token"})
 
 
@@ -19,7 +21,7 @@ def canonical_resources(
     request: Request, *, encode_twice: bool, unsigned: frozenset[str]
 ) -> Iterator[tuple[str, str]]:
     """The readings of path and query that AWS accepts, likeliest first; ``unsigned`` names query
-    parameters that were added after signing."""
+    parameters that were added after signing, ``PRESIGNED`` among them where the query signs."""
     raw_path = request.raw_path or "/"
     read_paths = _paths_remembered if len(raw_path) <= _REMEMBERED_CHARACTERS else _paths
     paths = read_paths(raw_path, encode_twice)
@@ -81,12 +83,11 @@ def _normalise(path: str) -> str:
 def _queries(raw: str, unsigned: frozenset[str]) -> list[str]:
     if not raw:
         return [""]
-    left_out = unsigned | _SIGNATURE if "X-Amz-Signature" in raw else unsigned
-    readings = [_encoded(raw, left_out), _as_sent(raw, left_out)]
-    if "X-Amz-Security-Token" in raw:
+    readings = [_encoded(raw, unsigned), _as_sent(raw, unsigned)]
+    if unsigned >= PRESIGNED and "X-Amz-Security-Token" in raw:
         # Some clients append the token after signing (vector post-sts-header-after); it is
         # compared with the key's own token in any case.
-        readings += [_encoded(raw, left_out | _TOKEN), _as_sent(raw, left_out | _TOKEN)]
+        readings += [_encoded(raw, unsigned | _TOKEN), _as_sent(raw, unsigned | _TOKEN)]
     return list(dict.fromkeys(readings))
 
 

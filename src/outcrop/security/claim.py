@@ -19,6 +19,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_EXPIRES_S = 604_800
 
 _BASIC_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+_SIGNED_HEADERS = re.compile(r"[!-~]+")
 _QUERY_PARAMETERS = (
     "X-Amz-Algorithm",
     "X-Amz-Credential",
@@ -76,7 +77,7 @@ def read_header(request: Request, authorization: str) -> Claim:
         date=scope_date,
         region=region,
         service=service,
-        signed_headers=tuple(fields["SignedHeaders"].split(";")),
+        signed_headers=_read_signed_headers(fields["SignedHeaders"]),
         signature=fields["Signature"],
         timestamp=timestamp,
         time=time,
@@ -101,7 +102,7 @@ def read_query(request: Request) -> Claim:
         date=scope_date,
         region=region,
         service=service,
-        signed_headers=tuple(fields["X-Amz-SignedHeaders"].split(";")),
+        signed_headers=_read_signed_headers(fields["X-Amz-SignedHeaders"]),
         signature=fields["X-Amz-Signature"],
         timestamp=timestamp,
         time=time,
@@ -150,6 +151,15 @@ def _query_fields(raw_query: str) -> dict[str, str]:
             f"Unsupported AWS 'algorithm': '{fields['X-Amz-Algorithm'][:64]}'."
         )
     return fields
+
+
+def _read_signed_headers(text: str) -> tuple[str, ...]:
+    """A line break among the names would let one signature be read as another's headers."""
+    if not _SIGNED_HEADERS.fullmatch(text):
+        raise IncompleteSignatureException(
+            f"SignedHeaders must be names of headers joined by semicolons, got {text[:64]!r}."
+        )
+    return tuple(text.split(";"))
 
 
 def _read_expires(text: str) -> int:

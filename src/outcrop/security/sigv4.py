@@ -17,7 +17,7 @@ from outcrop.errors import (
     UnrecognizedClientException,
 )
 from outcrop.identity import AccessKey, CredentialLookup
-from outcrop.security.canonical import canonical_headers, canonical_resources
+from outcrop.security.canonical import PRESIGNED, canonical_headers, canonical_resources
 from outcrop.security.claim import ALGORITHM, Claim
 from outcrop.wire.http import Request
 
@@ -59,9 +59,8 @@ def verify(
     head = f"{ALGORITHM}\n{claim.timestamp}\n{scope}\n"
     signing = signing_key(key.secret, claim.date, claim.region, claim.service)
     claimed = claim.signature.encode("utf-8", "surrogateescape")
-    for path, query in canonical_resources(
-        request, encode_twice=not is_s3, unsigned=unsigned_query
-    ):
+    unsigned = unsigned_query if claim.expires_s is None else unsigned_query | PRESIGNED
+    for path, query in canonical_resources(request, encode_twice=not is_s3, unsigned=unsigned):
         canonical = f"{request.method}\n{path}\n{query}\n{tail}"
         digest = sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
         computed = hmac.digest(signing, (head + digest).encode(), "sha256").hex().encode()

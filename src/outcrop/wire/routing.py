@@ -1,6 +1,7 @@
 """From method, path, query and host to an operation and its labels.
 
 Paths are split before they are decoded, so ``%2F`` never separates, and a trailing slash counts.
+Empty and dot segments are never resolved: a path with one names no operation.
 A label that is an ARN may come with raw slashes; see ``_readings``. Labels are decoded once.
 """
 
@@ -18,6 +19,8 @@ MAX_PATH_CHARS = 16_384
 _MAX_QUERY_FIELDS = 1_000
 _REMEMBERED_CHARACTERS = 512
 _LABEL = re.compile(r"\{([^{}+]+)(\+?)\}")
+# Clients sign a path without these, so the same signature would fit several paths.
+_NOT_CANONICAL = re.compile(r"/\.{0,2}/|/\.{1,2}$")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -74,7 +77,8 @@ class Router:
         return find(method, raw_path, raw_query, host)
 
     def _match(self, method: str, raw_path: str, raw_query: str, host: str) -> Match:
-        if len(raw_path) <= MAX_PATH_CHARS and raw_path.startswith("/"):
+        is_canonical = not _NOT_CANONICAL.search(raw_path, 0, MAX_PATH_CHARS)
+        if len(raw_path) <= MAX_PATH_CHARS and raw_path.startswith("/") and is_canonical:
             service = self._service_of(host[:255])
             for segments in _readings(raw_path[1:].split("/"), self._longest):
                 found = self._match_segments(method, segments, raw_query, service)
