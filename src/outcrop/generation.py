@@ -213,7 +213,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The prompt is read. ``prompt_tokens`` is filled when ``logprobs`` is ``all``."""
+    """The prompt is read. ``input_tokens`` is 0 where the engine learns the count at the end only;
+    ``prompt_tokens`` is filled when ``logprobs`` is ``all``."""
 
     input_tokens: int
     prompt_tokens: tuple[Token, ...] = ()

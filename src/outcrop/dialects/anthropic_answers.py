@@ -156,6 +156,9 @@ class MessageEvents:
         usage: Json = {"output_tokens": event.output_tokens}
         if event.cache_read_tokens or event.cache_write_tokens:
             usage = {"input_tokens": event.input_tokens, **_cache_counts(event), **usage}
+        elif event.input_tokens != self._input_tokens:
+            # Unknown at the start; the provider's own totals stand here too.
+            usage = {"input_tokens": event.input_tokens, **usage}
         return [
             *self._stop(),
             {"type": "message_delta", "delta": delta, "usage": usage},

@@ -115,18 +115,23 @@ def chunks(rendering: Rendering) -> "LlamaChunks":
 
 
 class LlamaChunks:
-    """The prompt's count stands in the first chunk only; the answer's count runs up."""
+    """The prompt's count stands in the first chunk only, or in the last where the engine learns it
+    at the end; the answer's count runs up."""
 
     def __init__(self) -> None:
         self._prompt_tokens: int | None = None
+        self._is_counted = False
 
     def feed(self, event: Event, index: int = 0) -> list[dict[str, Any]]:
         match event:
             case Started():
-                self._prompt_tokens = event.input_tokens
+                self._prompt_tokens = event.input_tokens or None
+                self._is_counted = self._prompt_tokens is not None
             case TextDelta(text=text) if text:
                 return [self._chunk(text, event.output_tokens, None)]
             case Finished():
+                if not self._is_counted:
+                    self._prompt_tokens = event.input_tokens
                 return [self._chunk("", event.output_tokens, _REASONS[event.stop])]
             case _:
                 pass

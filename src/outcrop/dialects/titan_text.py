@@ -83,18 +83,22 @@ class TitanChunks:
 
     def __init__(self) -> None:
         self._input_tokens: int | None = None
+        self._is_counted = False
         self._held: str | None = None
 
     def feed(self, event: Event, index: int = 0) -> list[dict[str, Any]]:
         match event:
             case Started():
-                self._input_tokens = event.input_tokens
+                self._input_tokens = event.input_tokens or None
+                self._is_counted = self._input_tokens is not None
             case TextDelta():
                 released = self._release(None, None)
                 self._held = event.text
                 return released
             case Finished():
                 self._held = self._held or ""
+                if not self._is_counted:
+                    self._input_tokens = event.input_tokens
                 return self._release(event.output_tokens, _REASONS[event.stop])
             case _:
                 pass
@@ -110,7 +114,7 @@ class TitanChunks:
             "completionReason": reason,
             "inputTextTokenCount": self._input_tokens,
         }
-        # Only the first chunk tells the prompt's tokens.
+        # Only the first chunk tells the prompt's tokens, or the last if they were unknown before.
         self._held = self._input_tokens = None
         return [chunk]
 

@@ -43,6 +43,13 @@ The names are the neutral ones of `src/outcrop/generation.py`. Each family has i
 """
 
 _NOTES: Final = """
+## Counts of tokens
+
+- Every count is the engine's own. `bedrock` and most servers behind `openai` count a prompt at the
+  end of its answer: a stream then tells it there, and Claude's `message_start` says 0.
+- A server behind `openai` that is no vLLM or llama.cpp tells no count of an answer which ended at
+  a stop sequence: its prompt counts 0, its answer one token for each chunk.
+
 ## Documents, thoughts and caches
 
 - `llama` and `openai` put a document of text in front of the text it came with, between
