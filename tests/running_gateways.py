@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -94,7 +95,9 @@ class Gateway:
         self.process.wait(timeout=60)
 
 
-def start_gateway(folder: Path, toml: str, *arguments: str) -> Gateway:
+def start_gateway(
+    folder: Path, toml: str, *arguments: str, variables: Mapping[str, str] | None = None
+) -> Gateway:
     """Starts ``outcrop serve`` on ``folder`` and returns once it answers."""
     config = folder / "outcrop.toml"
     config.write_text(toml, encoding="utf-8")
@@ -103,6 +106,7 @@ def start_gateway(folder: Path, toml: str, *arguments: str) -> Gateway:
         "OUTCROP_ACCESS_KEY_ID": ACCESS_KEY,
         "OUTCROP_SECRET_ACCESS_KEY": SECRET_KEY,
         "OUTCROP_ACCOUNT_ID": ACCOUNT,
+        **(variables or {}),
     }
     command = [sys.executable, "-m", "outcrop", "serve", "--port", "0", "--config", str(config)]
     with (folder / "server.log").open("wb") as log:
