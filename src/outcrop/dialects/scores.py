@@ -43,5 +43,6 @@ def within(prompt: str, tokens: Sequence[Token]) -> list[Placed]:
             min(each.end, last) - first,
         )
         for each in place(tokens)
-        if each.start < last and each.end > first
+        # A token that holds only the first bytes of a character has no text, and stands before it.
+        if each.start < last and (each.end > first or each.start == first)
     ]
