@@ -1,8 +1,10 @@
 """Signatures of real signers pass, and whatever is changed afterwards is refused."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -85,37 +87,57 @@ def refused(request: Request, kind: type[AWSError], now: datetime | None = None)
     return caught.value.message
 
 
-def _tampered() -> list[tuple[str, Request]]:
+BODY = b'{"prompt": "hi"}'
+Tamper = Callable[[Request], Request]
+
+
+def _flip(at: int) -> Tamper:
+    def tamper(request: Request) -> Request:
+        flipped = bytes([*request.body[:at], request.body[at] ^ 1, *request.body[at + 1 :]])
+        return replace(request, body=flipped)
+
+    return tamper
+
+
+def _header(name: str, value: str | None) -> Tamper:
+    return lambda request: with_header(request, name, value)
+
+
+def _part(**changes: str) -> Tamper:
+    def tamper(request: Request) -> Request:
+        fields: dict[str, Any] = dict(changes)
+        return replace(request, **fields)
+
+    return tamper
+
+
+TAMPERS: dict[str, Tamper] = {
+    **{f"byte {at}": _flip(at) for at in range(len(BODY))},
+    "header host": _header("host", "changed"),
+    "header content-type": _header("content-type", "changed"),
+    "header x-amzn-bedrock-trace": _header("x-amzn-bedrock-trace", "changed"),
+    "no content-type": _header("content-type", None),
+    "no x-amzn-bedrock-trace": _header("x-amzn-bedrock-trace", None),
+    "longer body": lambda request: replace(request, body=request.body + b" "),
+    "path": _part(raw_path="/model/b/invoke"),
+    "path encoding": _part(raw_path="/model/%61/invoke"),
+    "method": _part(method="PUT"),
+    "query value": _part(raw_query="one=1&two=3"),
+    "query name": _part(raw_query="one=1&too=2"),
+    "query added": _part(raw_query="one=1&three&two=2"),
+    "query gone": _part(raw_query="one=1"),
+}
+
+
+@pytest.mark.parametrize("tamper", TAMPERS.values(), ids=TAMPERS.keys())
+def test_a_tampered_request_is_refused(tamper: Tamper) -> None:
+    # Signed here, not at collection: a long run would make the signature stale.
     request = sign(
         url=f"{BASE}/model/a/invoke?one=1&two=2",
-        body=b'{"prompt": "hi"}',
+        body=BODY,
         headers={"content-type": "application/json", "x-amzn-bedrock-trace": "ENABLED"},
     )
-    bodies = [
-        replace(request, body=bytes([*request.body[:at], byte ^ 1, *request.body[at + 1 :]]))
-        for at, byte in enumerate(request.body)
-    ]
-    signed = ["host", "content-type", "x-amzn-bedrock-trace"]
-    headers = [(f"header {name}", with_header(request, name, "changed")) for name in signed]
-    gone = [(f"no {name}", with_header(request, name, None)) for name in signed[1:]]
-    return [
-        *((f"byte {at}", changed) for at, changed in enumerate(bodies)),
-        *headers,
-        *gone,
-        ("longer body", replace(request, body=request.body + b" ")),
-        ("path", replace(request, raw_path="/model/b/invoke")),
-        ("path encoding", replace(request, raw_path="/model/%61/invoke")),
-        ("method", replace(request, method="PUT")),
-        ("query value", replace(request, raw_query="one=1&two=3")),
-        ("query name", replace(request, raw_query="one=1&too=2")),
-        ("query added", replace(request, raw_query="one=1&three&two=2")),
-        ("query gone", replace(request, raw_query="one=1")),
-    ]
-
-
-@pytest.mark.parametrize("request_", [pytest.param(r, id=name) for name, r in _tampered()])
-def test_a_tampered_request_is_refused(request_: Request) -> None:
-    assert refused(request_, InvalidSignatureException).startswith(MISMATCH)
+    assert refused(tamper(request), InvalidSignatureException).startswith(MISMATCH)
 
 
 @pytest.mark.parametrize(
