@@ -204,11 +204,13 @@ class Generation:
 @dataclass(frozen=True, slots=True)
 class Token:
     """One token of prompt or answer. ``logprob`` is the natural logarithm of its probability under
-    the model, before any sampler changed the distribution; ``None`` for the first of a prompt."""
+    the model, before any sampler changed the distribution; ``None`` for the first of a prompt and
+    for those of the chat template alone, in which the caller has no part."""
 
     text: str
     id: int
     logprob: float | None
+    by_caller: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,16 @@ def test_every_token_of_a_character_that_several_make_is_listed() -> None:
     ]
 
 
+def test_words_of_the_template_are_not_taken_for_the_callers() -> None:
+    template = [
+        Token("<start>", 8, None, by_caller=False),
+        Token("user\n", 9, None, by_caller=False),
+    ]
+    for prompt in ("user", "s", "start", "\n"):
+        placed = scores.within(prompt, [*template, Token(prompt, 1, -1.0), template[1]])
+        assert [(each.token.id, each.text) for each in placed] == [(1, prompt)]
+
+
 def test_a_token_that_reaches_over_the_callers_text_is_cut_to_it() -> None:
     placed = scores.within("three", tokens("\nth", "ree<", "end>"))
     assert [(each.text, each.start, each.end) for each in placed] == [("th", 0, 2), ("ree", 2, 5)]

@@ -28,8 +28,9 @@ def place(tokens: Sequence[Token]) -> Iterator[Placed]:
 
 
 def within(prompt: str, tokens: Sequence[Token]) -> list[Placed]:
-    """The tokens that hold characters of ``prompt``, cut to them; all when it is not found whole
-    in their text, as after truncation."""
+    """The tokens that hold characters of ``prompt``, cut to them; all the caller's when it is not
+    found whole in their text, as after truncation."""
+    tokens = [token for token in tokens if token.by_caller]
     text = "".join(token.text for token in tokens)
     first = text.find(prompt)
     if first < 0:

@@ -135,8 +135,9 @@ async def test_a_scored_prompt_is_the_whole_prompt(engine: LlamaEngine):
     assert "".join(token.text for token in started.prompt_tokens) == (
         "<|im_start|>user\nHi 日本<|im_end|>\n<|im_start|>assistant\n"
     )
-    unknown = [token.logprob is None for token in started.prompt_tokens]
-    assert unknown == [True] + [False] * (started.input_tokens - 1)
+    scored = [token for token in started.prompt_tokens if token.logprob is not None]
+    assert "".join(token.text for token in scored) == "Hi 日本"
+    assert scored == [token for token in started.prompt_tokens if token.by_caller]
 
 
 @pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty"])

@@ -17,11 +17,13 @@ from outcrop.prompting.templates import Segment
 
 @dataclass(frozen=True, slots=True)
 class PromptToken:
-    """``cuttable`` says that it is made of a caller's words alone."""
+    """``cuttable`` says that it is made of a caller's words alone, ``by_caller`` that it holds some
+    of them."""
 
     id: int
     piece: bytes
     cuttable: bool
+    by_caller: bool = False
 
 
 async def token_ids(client: LlamaClient, segments: Sequence[Segment]) -> tuple[int, ...]:
@@ -98,6 +100,7 @@ def _marked(pieces: Sequence[tuple[int, bytes]], ranges: Sequence[range]) -> lis
     for token, piece in pieces:
         end = start + len(piece)
         inside = any(one.start <= start and end <= one.stop for one in ranges)
-        marked.append(PromptToken(token, piece, inside))
+        touched = any(start < one.stop and one.start < end for one in ranges)
+        marked.append(PromptToken(token, piece, inside, touched))
         start = end
     return marked

@@ -39,13 +39,16 @@ class Scorer:
         self._pieces: dict[int, bytes] = {}
 
     async def prompt(self, tokens: Sequence[PromptToken]) -> tuple[Token, ...]:
-        """The first has no log-probability: nothing comes before it."""
+        """The first has no log-probability: nothing comes before it. Of the rest, those are scored
+        that hold a caller's words: nobody asks for the template's."""
         words = texts([token.piece for token in tokens])
         ids = [token.id for token in tokens]
-        scored = [Token(words[0], ids[0], None)]
-        for index in range(1, len(ids)):
-            logprob = await self._logprob(ids[:index], tokens[index])
-            scored.append(Token(words[index], ids[index], logprob))
+        scored: list[Token] = []
+        for index, token in enumerate(tokens):
+            logprob = None
+            if index and token.by_caller:
+                logprob = await self._logprob(ids[:index], token)
+            scored.append(Token(words[index], token.id, logprob, token.by_caller))
         return tuple(scored)
 
     async def answer(self, chunk: Chunk, before: Sequence[int], unreported: int) -> list[Token]:
