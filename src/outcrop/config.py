@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -169,12 +169,14 @@ def load(
     table = _read(file) if file else {}
     source = str(file) if file else "the configuration"
     for variable, path in _VARIABLES.items():
-        if variable in environment:
-            _put(table, path, environment[variable])
+        # Set to nothing is unset, as in a compose file: an empty path would mean this very folder.
+        if value := environment.get(variable):
+            _put(table, path, value, source)
             source = f"{source} or {variable}"
     for key, value in (overrides or {}).items():
         if value is not None:
-            _put(table, tuple(key.split(".")), value)
+            _put(table, tuple(key.split(".")), value, source)
+    _check_engines(table.get("engines"), source)
     try:
         config = msgspec.convert(table, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
@@ -185,8 +187,14 @@ def load(
         )
     return msgspec.structs.replace(
         config,
-        data_dir=config.data_dir.expanduser().absolute(),
-        cache_dir=config.cache_dir.expanduser().absolute(),
+        data_dir=_expand(config.data_dir),
+        cache_dir=_expand(config.cache_dir),
+        catalog=tuple(map(_expand, config.catalog)),
+        server=msgspec.structs.replace(
+            config.server,
+            tls_certificate=_expand(config.server.tls_certificate),
+            tls_key=_expand(config.server.tls_key),
+        ),
     )
 
 
@@ -206,7 +214,36 @@ def _decode(kind: type[Any], value: Any) -> Any:
     raise ValueError(f"Expected {kind.__name__}, got {type(value).__name__}")
 
 
-def _put(table: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+SomePath = TypeVar("SomePath", Path, Path | None)
+
+
+def _expand(path: SomePath) -> SomePath:
+    if path is None:
+        return path
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path}: the home directory is not known here. Set HOME, or write the whole path "
+            "(--data-dir, OUTCROP_DATA_DIR, OUTCROP_CACHE)."
+        ) from error
+
+
+def _check_engines(engines: object, source: str) -> None:
+    """Each by itself first: of a table in a table msgspec does not tell the name."""
+    if not isinstance(engines, dict):
+        return
+    for name, engine in cast("dict[str, object]", engines).items():
+        try:
+            msgspec.convert(engine, EngineConfig, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"{source}: [engines.{name}]: {error}") from error
+
+
+def _put(table: dict[str, Any], path: tuple[str, ...], value: Any, source: str) -> None:
     for name in path[:-1]:
-        table = table.setdefault(name, {})
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{source}: {name!r} must be a table, [{name}].")
+        table = cast("dict[str, Any]", inner)
     table[path[-1]] = value

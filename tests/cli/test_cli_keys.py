@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import socket
 import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -39,7 +40,7 @@ def run(app: typer.Typer, *arguments: str, code: int = 0) -> Result:
 
 def exports(app: typer.Typer) -> dict[str, str]:
     lines = run(app, "env").stdout.splitlines()
-    words = [shlex.split(line)[1] for line in lines]
+    words = [shlex.split(line)[1] for line in lines if line.startswith("export ")]
     return dict(word.split("=", 1) for word in words)
 
 
@@ -68,10 +69,31 @@ def test_env_survives_the_shells_eval(
     assert shell.stdout == secret
 
 
+def test_env_clears_away_what_another_account_left(outcrop: typer.Typer) -> None:
+    """With a real account's session token or profile, every SDK would sign with the wrong key."""
+    program = run(outcrop, "env").stdout + "\nenv"
+    left = {"AWS_SESSION_TOKEN": "t", "AWS_PROFILE": "work", "AWS_BEARER_TOKEN_BEDROCK": "b"}
+    left |= {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "https://example.com"}
+    shell = subprocess.run(
+        ["/bin/sh", "-u"],
+        input=program,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ) | left,
+    )
+    assert "AWS_ENDPOINT_URL=" in shell.stdout
+    assert not any(name in shell.stdout for name in left)
+
+
 def test_env_follows_the_running_server(outcrop: typer.Typer, tmp_path: Path) -> None:
     exports(outcrop)
-    status.write(tmp_path / "data", status.Status("http://127.0.0.1:9999", os.getpid()))
-    assert exports(outcrop)["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9999"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        status.write(tmp_path / "data", status.Status(url, os.getpid()))
+        assert exports(outcrop)["AWS_ENDPOINT_URL"] == url
+    # The process lives and nobody listens: it is another one that got the same ID.
+    assert exports(outcrop)["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4510"
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_a_busy_port_is_refused(scripted_gateway: Gateway, tmp_path: Path) -> No
         ("[server]\nprot = 1\n", "prot"),
         ("[server]\nport = 'many'\n", "$.server.port"),
         ("[server]\nport = 70000\n", "port"),
-        ("[engines.x]\nkind = 'nothing'\n", "$.engines"),
+        ("[engines.x]\nkind = 'nothing'\n", "[engines.x]"),
         ("[[bind]]\npattern = '*'\nengine = 'nobody'\n", "nobody"),
         ("[server\n", "is not valid TOML"),
         ("[server]\nhost = 'not a host'\n", "not a host"),

@@ -13,7 +13,7 @@ from opened_stores import Opened, open_stores
 from sqlalchemy import inspect
 
 from outcrop.identity import user_arn
-from outcrop.stores.database import Database, DatabaseTooNew
+from outcrop.stores.database import Database, DatabaseTooNew, DatabaseUnusable
 from outcrop.stores.failures import StoreError
 from outcrop.stores.tables import metadata
 
@@ -121,7 +121,7 @@ async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 async def test_a_file_that_is_no_database_is_refused_in_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "outcrop.db"
     file.write_bytes(b"this is not a database" * 100)
-    with pytest.raises(StoreError, match=r"cannot be read.*Restore it"):
+    with pytest.raises(StoreError, match=r"cannot be used.*Restore it"):
         await Database.open(file)
 
 
@@ -136,3 +136,17 @@ async def test_writers_queue_and_none_is_lost(stores: Opened) -> None:
     await asyncio.gather(*writes)
     await other.database.close()
     assert len(await stores.identities.list_users(account)) == 21
+
+
+async def test_a_full_disk_and_a_held_lock_are_told_in_a_sentence(stores: Opened) -> None:
+    async with stores.database.write() as connection:
+        await connection.exec_driver_sql("PRAGMA max_page_count = 1")
+        await connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+    with pytest.raises(DatabaseUnusable, match="Free some disk space"):
+        await stores.identities.create_account("a" * 1_000_000)
+    other = sqlite3.connect(stores.file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnusable, match="Another process holds it"):
+        await stores.identities.create_account("a")
+    other.close()
+    await stores.identities.create_account("a")

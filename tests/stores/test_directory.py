@@ -27,10 +27,18 @@ with DataDirectory(Path(sys.argv[1])).serving():
 
 
 def test_the_directory_is_closed_to_other_users(tmp_path: Path) -> None:
-    for path in (tmp_path / "new" / "deep", tmp_path):
-        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o755)
+    for path in (tmp_path / "new" / "deep", empty):
         DataDirectory(path).prepare()
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_directory_that_holds_other_things_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    (tmp_path / "somebodys").touch()
+    DataDirectory(tmp_path).prepare()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
 
 
 def test_a_file_in_its_place_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Accounts, users and keys, and the directory that answers from memory."""
 
 import asyncio
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from opened_stores import Opened, open_stores
 
 from outcrop.identity import Principal, SealedSecretError, parse_api_key
 from outcrop.security.masterkey import MasterKey
+from outcrop.stores.database import DatabaseUnusable
 from outcrop.stores.failures import NameTaken, NoSuchItem
 from outcrop.stores.identities import TOPIC, IdentityDirectory
 from outcrop.stores.watch import ChangeWatcher
@@ -155,3 +157,43 @@ async def test_the_wrong_master_key_is_refused(stores: Opened) -> None:
     await stores.keys.create_access_key(await admin_of(stores))
     with pytest.raises(SealedSecretError, match="does not open the secrets"):
         await IdentityDirectory(stores.database, MasterKey(bytes(32))).load()
+
+
+async def test_a_time_of_use_that_could_not_be_written_is_written_later(stores: Opened) -> None:
+    admin = await admin_of(stores)
+    key = await stores.keys.create_access_key(admin)
+    async with stores.database.write() as connection:
+        await connection.exec_driver_sql("PRAGMA busy_timeout = 1")
+    used = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    stores.directory.touch(key.id, used)
+    other = sqlite3.connect(stores.file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseUnusable):
+        await stores.directory.flush()
+    other.close()
+    await stores.directory.flush()
+    await stores.directory.load()
+    found = stores.directory.find_access_key(key.id)
+    assert found is not None
+    assert found.last_used_at == used
+
+
+async def test_a_watcher_outlives_a_busy_database_and_tells_of_its_own_death(
+    stores: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures: list[Exception] = [DatabaseUnusable("busy"), ZeroDivisionError()]
+
+    async def reload() -> None:
+        raise failures.pop(0)
+
+    watcher = ChangeWatcher(
+        stores.database, {TOPIC: reload}, stores.directory.flush, interval_s=0.001
+    )
+    watcher.start()
+    async with asyncio.timeout(30):
+        # Records come without telling.
+        while len(caplog.records) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    with pytest.raises(ZeroDivisionError):
+        await watcher.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "CRITICAL"]

@@ -13,6 +13,7 @@ import typer
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
 from outcrop.config import Config
 from outcrop.engines.pool import EnginePool
+from outcrop.identity import SealedSecretError
 from outcrop.server import status
 from outcrop.server.state import open_state
 from outcrop.stores.failures import StoreError
@@ -60,8 +61,8 @@ def _packages(_config: Config) -> Iterator[Finding]:
 def _state(config: Config) -> Iterator[Finding]:
     try:
         account = asyncio.run(_account(config))
-    except StoreError as error:
-        yield Finding(f"state in {config.data_dir}", str(error))
+    except (StoreError, SealedSecretError) as error:
+        yield Finding(f"state in {config.data_dir} cannot be used", str(error))
     else:
         yield Finding(f"state in {config.data_dir}: account {account}")
 

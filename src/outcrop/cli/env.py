@@ -14,11 +14,25 @@ from outcrop.server.state import open_state
 from outcrop.stores.bootstrap import find_working_key
 from outcrop.stores.failures import NoSuchItem
 
+# Left over from another account, each would be taken before or together with the key below.
+_IN_THE_WAY = (
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_ENDPOINT_URL_BEDROCK",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+    "AWS_ENDPOINT_URL_BEDROCK_AGENT",
+    "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME",
+)
+
 
 def env(data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
     """Print the environment variables that point AWS clients at this Outcrop."""
     with plain_errors():
-        for name, value in asyncio.run(_variables(read_config(data_dir, config))).items():
+        variables = asyncio.run(_variables(read_config(data_dir, config)))
+        typer.echo(f"unset {' '.join(_IN_THE_WAY)}")
+        for name, value in variables.items():
             typer.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -1,6 +1,7 @@
 """``outcrop serve`` runs a gateway in this process."""
 
 import asyncio
+import shlex
 import sys
 from typing import Annotated
 
@@ -43,7 +44,7 @@ def _announce(url: str, deployment: Deployment) -> None:
     typer.echo(f"Outcrop listens on {url} (state in {data_dir}).")
     if foundation.is_new:
         typer.echo(f"A new account {foundation.account} with an administrator was created.")
-    typer.echo(f"Use it:  eval \"$(outcrop env --data-dir '{data_dir}')\"")
+    typer.echo(f'Use it:  eval "$(outcrop env --data-dir {shlex.quote(str(data_dir))})"')
     for line in _served_by(deployment.catalog):
         typer.echo(line)
 

@@ -61,7 +61,12 @@ def load_master_key(data_dir: Path, environment: Mapping[str, str], *, create: b
         return MasterKey(_decode(preset, VARIABLE))
     file = data_dir / FILE_NAME
     if create:
-        _create(file)
+        try:
+            _create(file)
+        except OSError as error:
+            raise MasterKeyError(
+                f"{file} cannot be made: {error.strerror}. Make room for it, or set {VARIABLE}."
+            ) from error
     try:
         text = file.read_text(encoding="ascii")
     except FileNotFoundError as error:

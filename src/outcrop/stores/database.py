@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from outcrop.stores.failures import StoreError
@@ -21,13 +21,28 @@ _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 _BUSY_TIMEOUT_MS = 10_000
 
 
+_DAMAGED = "Restore it from a backup, or move it away to start anew."
+_MENDS = {
+    "SQLITE_BUSY": "Another process holds it. Try again.",
+    "SQLITE_FULL": "Free some disk space.",
+    "SQLITE_IOERR": "Look whether its disk is full or broken.",
+    "SQLITE_READONLY": "Make it and its directory writable.",
+    "SQLITE_CANTOPEN": "Make it and its directory writable.",
+}
+
+
 class DatabaseTooNew(StoreError):
     pass
 
 
+class DatabaseUnusable(StoreError):
+    """Busy, on a full disk, unreadable: whatever SQLite says, and what to do about it."""
+
+
 class Database:
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._engine = engine = _engine(file)
         self._writing = engine.execution_options(outcrop_writes=True)
 
     @classmethod
@@ -39,15 +54,12 @@ class Database:
             raise StoreError(
                 f"The database {file} cannot be opened: {error.strerror}. Is it yours to write?"
             ) from error
-        database = cls(_engine(file))
+        database = cls(file)
         try:
             await database._upgrade()
         except DatabaseError as error:
             await database.close()
-            raise StoreError(
-                f"The database {file} cannot be read: {error.orig}. Restore it from a backup, or "
-                "move it away to start anew."
-            ) from error
+            raise database._unusable(error) from error
         except StoreError:
             await database.close()
             raise
@@ -56,17 +68,28 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """One consistent view for as long as it is open."""
-        async with self._engine.begin() as connection:
-            yield connection
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise self._unusable(error) from error
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """Committed when the block ends, rolled back when it raises."""
-        async with self._writing.begin() as connection:
-            yield connection
+        try:
+            async with self._writing.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise self._unusable(error) from error
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+    def _unusable(self, error: DatabaseError) -> DatabaseUnusable:
+        code = str(getattr(error.orig, "sqlite_errorname", ""))
+        mend = next((mend for name, mend in _MENDS.items() if code.startswith(name)), _DAMAGED)
+        return DatabaseUnusable(f"The database {self._file} cannot be used: {error.orig}. {mend}")
 
     async def _upgrade(self) -> None:
         head = max(file.name[:4] for file in _VERSIONS.glob("[0-9]*.py"))

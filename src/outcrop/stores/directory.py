@@ -33,11 +33,12 @@ class DataDirectory:
         return self.path / DATABASE_FILE
 
     def prepare(self) -> None:
-        """Made if missing; closed to other users."""
+        """Made if missing; closed to other users, unless it holds other things already."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.path.stat().st_mode & 0o077:
-                # A mounted volume may belong to another user; the files in it are 0600 anyway.
+            # Somebody's own directory keeps its mode (``--data-dir /tmp``): our files are 0600
+            # anyway. A mounted volume may belong to another user.
+            if self.path.stat().st_mode & 0o077 and not any(self.path.iterdir()):
                 with suppress(PermissionError):
                     self.path.chmod(0o700)
         except OSError as error:
@@ -56,11 +57,20 @@ class DataDirectory:
                     f"Another Outcrop server{_holder(descriptor)} uses the data directory "
                     f"{self.path}. Stop it, or choose another directory with --data-dir."
                 )
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            self._sign(descriptor)
             yield
         finally:
             os.close(descriptor)
+
+    def _sign(self, descriptor: int) -> None:
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise StoreError(
+                f"The data directory {self.path} cannot be written to: {error.strerror}. "
+                "Free some space, or choose another with --data-dir."
+            ) from error
 
     @asynccontextmanager
     async def setting_up(self) -> AsyncGenerator[None]:

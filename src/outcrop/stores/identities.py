@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from outcrop.identity import AccessKey, ApiKey, Principal, Sealer, root_arn, user_arn
 from outcrop.stores.database import Database
-from outcrop.stores.failures import NameTaken, NoSuchItem
+from outcrop.stores.failures import NameTaken, NoSuchItem, StoreError
 from outcrop.stores.tables import (
     access_keys,
     accounts,
@@ -122,8 +122,12 @@ class IdentityDirectory:
             .values(last_used_at_ms=sa.bindparam("used_at_ms"))
         )
         rows = [{"key_id": key_id, "used_at_ms": to_ms(when)} for key_id, when in used.items()]
-        async with self._database.write() as connection:
-            await connection.execute(statement, rows)
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(statement, rows)
+        except StoreError:
+            self._used = used | self._used
+            raise
 
     async def load(self) -> None:
         """Reads all keys anew; on return every committed change is seen."""

@@ -8,10 +8,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.identity import SealedSecretError
 from outcrop.stores.database import Database
+from outcrop.stores.failures import StoreError
 from outcrop.stores.tables import changes
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class ChangeWatcher:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="outcrop-change-watcher")
+        self._task.add_done_callback(_tell_of_death)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -78,5 +80,12 @@ class ChangeWatcher:
         """A database that is busy or unreadable for a while must not end the watching."""
         try:
             await step()
-        except (DatabaseError, SealedSecretError) as error:
-            log.warning("The database could not be read; trying again: %s", error)
+        except (StoreError, SQLAlchemyError, SealedSecretError) as error:
+            log.warning("changes beside this server were not taken in; trying again: %s", error)
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    """A bug that ends the watching is told at once, not when the server stops."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.critical("changes beside this server are no longer noticed", exc_info=error)
