@@ -44,8 +44,8 @@ class Claim:
     signature: str = field(repr=False)
     timestamp: str
     time: datetime
-    session_token: str | None = field(repr=False)
-    content_sha256: str | None
+    session_token: str | None = field(default=None, repr=False)
+    content_sha256: str | None = None
     expires_s: int | None = None
 
 
@@ -70,20 +70,10 @@ def read_header(request: Request, authorization: str) -> Claim:
             + _fingerprint(authorization)
         )
         raise IncompleteSignatureException("".join(complaints))
-    timestamp, time = _read_time(date)
-    key_id, scope_date, region, service = _read_credential(fields["Credential"], timestamp)
-    return Claim(
-        key_id=key_id,
-        date=scope_date,
-        region=region,
-        service=service,
-        signed_headers=_read_signed_headers(fields["SignedHeaders"]),
-        signature=fields["Signature"],
-        timestamp=timestamp,
-        time=time,
-        session_token=sent.get("x-amz-security-token"),
-        content_sha256=sent.get("x-amz-content-sha256"),
-    )
+    claim = _read_claim(date, fields["Credential"], fields["SignedHeaders"], fields["Signature"])
+    claim.session_token = sent.get("x-amz-security-token")
+    claim.content_sha256 = sent.get("x-amz-content-sha256")
+    return claim
 
 
 def is_presigned(request: Request) -> bool:
@@ -95,20 +85,32 @@ def is_presigned(request: Request) -> bool:
 
 def read_query(request: Request) -> Claim:
     fields = _query_fields(request.raw_query)
-    timestamp, time = _read_time(fields["X-Amz-Date"])
-    key_id, scope_date, region, service = _read_credential(fields["X-Amz-Credential"], timestamp)
+    claim = _read_claim(
+        fields["X-Amz-Date"],
+        fields["X-Amz-Credential"],
+        fields["X-Amz-SignedHeaders"],
+        fields["X-Amz-Signature"],
+    )
+    claim.session_token = fields.get("X-Amz-Security-Token")
+    claim.content_sha256 = fields.get("X-Amz-Content-Sha256") or request.header(
+        "x-amz-content-sha256"
+    )
+    claim.expires_s = _read_expires(fields["X-Amz-Expires"])
+    return claim
+
+
+def _read_claim(date: str, credential: str, signed_headers: str, signature: str) -> Claim:
+    timestamp, time = _read_time(date)
+    key_id, scope_date, region, service = _read_credential(credential, timestamp)
     return Claim(
         key_id=key_id,
         date=scope_date,
         region=region,
         service=service,
-        signed_headers=_read_signed_headers(fields["X-Amz-SignedHeaders"]),
-        signature=fields["X-Amz-Signature"],
+        signed_headers=_read_signed_headers(signed_headers),
+        signature=signature,
         timestamp=timestamp,
         time=time,
-        session_token=fields.get("X-Amz-Security-Token"),
-        content_sha256=fields.get("X-Amz-Content-Sha256") or request.header("x-amz-content-sha256"),
-        expires_s=_read_expires(fields["X-Amz-Expires"]),
     )
 
 
