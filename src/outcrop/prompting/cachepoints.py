@@ -29,10 +29,18 @@ def take_out(
     """The segments without the marks, and those up to the last mark: none, where there is none."""
     if not mark:
         return tuple(segments), ()
-    clean = tuple(replace(one, text=one.text.replace(mark, "")) for one in segments)
+    clean = tuple(_without(one, mark) for one in segments)
     for index in range(len(segments) - 1, -1, -1):
         before, found, _ = segments[index].text.rpartition(mark)
         if found:
             last = Segment(before.replace(mark, ""), segments[index].special)
             return clean, (*clean[:index], last)
     return clean, ()
+
+
+def _without(segment: Segment, mark: str) -> Segment:
+    def place(at: int) -> int:
+        return len(segment.text[:at].replace(mark, ""))
+
+    said = tuple((place(start), place(end)) for start, end in segment.said)
+    return replace(segment, text=segment.text.replace(mark, ""), said=said)

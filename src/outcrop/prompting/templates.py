@@ -7,7 +7,7 @@ are the whole prompt: the engine adds no BOS of its own.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 
@@ -22,8 +22,12 @@ from outcrop.prompting.errors import TemplateError
 
 @dataclass(frozen=True, slots=True)
 class Segment:
+    """``said`` tells where in ``text`` the words of turns stand (from, to): no system text, nothing
+    that a template wrote."""
+
     text: str
     special: bool
+    said: tuple[tuple[int, int], ...] = field(default=(), compare=False)
 
 
 class ChatTemplate(Protocol):
@@ -70,7 +74,7 @@ class _ChatML:
             pieces.pop()
         else:
             pieces.append(("<|im_start|>assistant\n", True))
-        return _segments(pieces, self._CONTROL)
+        return _segments(pieces, self._CONTROL, has_system=system is not None)
 
     @staticmethod
     def _turn(role: str, text: str) -> list[tuple[str, bool]]:
@@ -108,13 +112,15 @@ class _Jinja:
         if system is None:
             return self._messages(messages)
         try:
-            return self._messages([("system", system), *messages])
+            return self._messages([("system", system), *messages], has_system=True)
         except TemplateError:
             # Gemma's and the first Mistral's templates know no system role.
             role, text = messages[0]
             return self._messages([(role, f"{system}\n\n{text}"), *messages[1:]])
 
-    def _messages(self, messages: Sequence[tuple[str, str]]) -> tuple[Segment, ...]:
+    def _messages(
+        self, messages: Sequence[tuple[str, str]], *, has_system: bool = False
+    ) -> tuple[Segment, ...]:
         texts = [text for _, text in messages]
         open_turn = messages[-1][0] == "assistant"
         rendered = self._render(
@@ -127,7 +133,7 @@ class _Jinja:
         if open_turn:
             last = f"{_OPEN}{len(texts) - 1}{_CLOSE}"
             rendered = rendered[: rendered.rfind(last) + len(last)]
-        return _segments(_restore(rendered, texts), self._control)
+        return _segments(_restore(rendered, texts), self._control, has_system=has_system)
 
     def _render(self, messages: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
         try:
@@ -180,25 +186,33 @@ def _alternatives(control_tokens: Sequence[str]) -> re.Pattern[str] | None:
 
 
 def _segments(
-    pieces: Iterable[tuple[str, bool]], control: re.Pattern[str] | None
+    pieces: Iterable[tuple[str, bool]], control: re.Pattern[str] | None, *, has_system: bool
 ) -> tuple[Segment, ...]:
-    """``pieces`` are (text, whether the template wrote it); neighbours of one kind are joined."""
+    """``pieces`` are (text, whether the template wrote it); neighbours of one kind are joined. The
+    first that it did not write is the system text, if there is one."""
     segments: list[Segment] = []
     for text, from_template in pieces:
-        if not from_template or control is None:
-            _append(segments, text, special=from_template)
+        if not from_template:
+            _append(segments, text, special=False, said=not has_system)
+            has_system = False
+            continue
+        if control is None:
+            _append(segments, text, special=True)
             continue
         for position, part in enumerate(control.split(text)):
             _append(segments, part, special=position % 2 == 1)
     return tuple(segments)
 
 
-def _append(segments: list[Segment], text: str, *, special: bool) -> None:
+def _append(segments: list[Segment], text: str, *, special: bool, said: bool = False) -> None:
     if not text:
         return
-    if segments and segments[-1].special == special:
-        text = segments.pop().text + text
-    segments.append(Segment(text, special))
+    joined = (
+        segments.pop() if segments and segments[-1].special == special else Segment("", special)
+    )
+    start = len(joined.text)
+    ranges = (*joined.said, (start, start + len(text))) if said else joined.said
+    segments.append(Segment(joined.text + text, special, ranges))
 
 
 def _raise_exception(message: str) -> NoReturn:

@@ -129,6 +129,17 @@ async def _assert_scored_alike(engine: LlamaEngine, answer: Answer) -> None:
     )
 
 
+@pytest.mark.parametrize("said", ["user", "s", "assistant", "\nuser", "brief"])
+async def test_what_a_caller_said_is_not_looked_for_in_other_words(engine: LlamaEngine, said: str):
+    generation = asking(said, 1, system="user: be brief", logprobs="all")
+    tokens = (await ask(engine, generation)).started.prompt_tokens
+    own = [index for index, token in enumerate(tokens) if token.by_caller]
+    # Nothing but the end of the turn and the opening of the answer follows.
+    after = "".join(token.text for token in tokens[own[-1] + 1 :])
+    assert after == "<|im_end|>\n<|im_start|>assistant\n"
+    assert "".join(tokens[index].text for index in own).strip() == said.strip()
+
+
 async def test_a_scored_prompt_is_the_whole_prompt(engine: LlamaEngine):
     started = (await ask(engine, asking("Hi 日本", 1, logprobs="all"))).started
     assert len(started.prompt_tokens) == started.input_tokens

@@ -5,6 +5,7 @@ Only a caller's words are cut: control tokens and the template's own words aroun
 
 import asyncio
 import codecs
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -49,22 +50,23 @@ async def prompt_tokens(
     parts = await asyncio.gather(
         *(client.pieces(segment.text, special=segment.special) for segment in segments)
     )
-    words = iter(_words(turns))
-    pending = next(words, None)
+    words = deque(_words(turns))
     tokens: list[PromptToken] = []
     for segment, pieces in zip(segments, parts, strict=True):
-        ranges: list[range] = []
-        position = 0
-        while pending is not None and not segment.special:
-            found = segment.text.find(pending, position)
-            if found < 0:
-                break
-            position = found + len(pending)
-            before = len(segment.text[:found].encode())
-            ranges.append(range(before, before + len(pending.encode())))
-            pending = next(words, None)
-        tokens += _marked(pieces, ranges)
+        tokens += _marked(pieces, _find(words, segment))
     return tokens
+
+
+def _find(words: deque[str], segment: Segment) -> list[range]:
+    """The bytes of the segment that hold the next of ``words``; those found are taken away."""
+    found: list[range] = []
+    for start, end in segment.said:
+        while words and (at := segment.text.find(words[0], start, end)) >= 0:
+            word = words.popleft()
+            before = len(segment.text[:at].encode())
+            found.append(range(before, before + len(word.encode())))
+            start = at + len(word)
+    return found
 
 
 def cut(
