@@ -24,6 +24,12 @@ def lift(vectors: Vectors, dimensions: int, engine: str) -> Vectors:
     return (vectors.astype(np.float64) @ basis(own, dimensions)).astype(np.float32)
 
 
+def unit(vectors: Vectors) -> Vectors:
+    """Each row at length 1; one of zeros stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+
+
 @lru_cache(maxsize=8)
 def basis(own: int, dimensions: int) -> NDArray[np.float64]:
     """``own`` orthonormal rows of length ``dimensions``, the same on every machine and for ever.

@@ -1,7 +1,5 @@
-"""Embeddings by ``POST /embeddings``: one request a text, since only so are the tokens of each text
-known; several are under way at once."""
+"""Embeddings by ``POST /embeddings``, one request a text."""
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -10,9 +8,8 @@ import numpy as np
 from outcrop.engines.lift import Vectors, lift
 from outcrop.engines.openai.http import Client
 from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
+from outcrop.engines.texts import embed_each
 from outcrop.generation import EmbeddingRequest, Embeddings
-
-_AT_ONCE = 8
 
 
 class _Vector(msgspec.Struct):
@@ -29,23 +26,7 @@ class _Embedded(msgspec.Struct):
 
 
 async def embed(client: Client, model: str, request: EmbeddingRequest, engine: str) -> Embeddings:
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(text: str) -> tuple[Vectors, int]:
-        async with limit:
-            return await _embed(client, model, text, request, engine)
-
-    tasks = [asyncio.create_task(one(text)) for text in request.texts]
-    try:
-        answers = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-    vectors = np.concatenate([vector for vector, _ in answers])
-    if request.normalize:
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors = vectors / np.where(lengths == 0, 1, lengths)
-    return Embeddings(tuple(vectors.tolist()), tuple(tokens for _, tokens in answers))
+    return await embed_each(request, lambda text: _embed(client, model, text, request, engine))
 
 
 async def _embed(
@@ -64,7 +45,7 @@ async def _embed(
             vector, _ = await _ask(client, body | {"dimensions": request.dimensions})
         except EngineFailed as error:
             raise Unsupported("dimensions", request.dimensions, engine) from error
-    return lift(vector, request.dimensions, engine), received
+    return lift(vector, request.dimensions, engine)[0], received
 
 
 async def _ask(client: Client, body: dict[str, Any]) -> tuple[Vectors, int]:

@@ -1,7 +1,5 @@
-"""Embeddings by InvokeModel, in the bodies of Titan and Cohere: one request a text, since only so
-are the tokens of each text known."""
+"""Embeddings by InvokeModel, in the bodies of Titan and Cohere, one request a text."""
 
-import asyncio
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,10 +7,10 @@ import numpy as np
 
 from outcrop.engines.lift import Vectors, lift
 from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
+from outcrop.engines.texts import embed_each
 from outcrop.engines.upstream.http import Client
 from outcrop.generation import EmbeddingRequest, Embeddings
 
-_AT_ONCE = 8
 _COHERE_TRUNCATE = {"none": "NONE", "start": "START", "end": "END"}
 
 
@@ -31,26 +29,13 @@ class _Cohere(msgspec.Struct):
 async def embed(client: Client, model: str, request: EmbeddingRequest, engine: str) -> Embeddings:
     if "titan-embed-text" not in model and "cohere.embed" not in model:
         raise Unsupported("embeddings", model, engine)
-    limit = asyncio.Semaphore(_AT_ONCE)
 
     async def one(text: str) -> tuple[Vectors, int]:
-        async with limit:
-            if "cohere" in model:
-                return await _cohere(client, model, text, request)
-            return await _titan(client, model, text, request, engine)
+        answer = _cohere if "cohere" in model else _titan
+        vector, tokens = await answer(client, model, text, request, engine)
+        return lift(vector[np.newaxis], request.dimensions, engine)[0], tokens
 
-    tasks = [asyncio.create_task(one(text)) for text in request.texts]
-    try:
-        answers = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-    vectors = np.stack([vector for vector, _ in answers])
-    lifted = lift(vectors, request.dimensions, engine)
-    if request.normalize:
-        lengths = np.linalg.norm(lifted, axis=1, keepdims=True)
-        lifted = lifted / np.where(lengths == 0, 1, lengths)
-    return Embeddings(tuple(lifted.tolist()), tuple(tokens for _, tokens in answers))
+    return await embed_each(request, one)
 
 
 async def _titan(
@@ -69,7 +54,7 @@ async def _titan(
 
 
 async def _cohere(
-    client: Client, model: str, text: str, request: EmbeddingRequest
+    client: Client, model: str, text: str, request: EmbeddingRequest, _engine: str
 ) -> tuple[Vectors, int]:
     body = {
         "texts": [text],
