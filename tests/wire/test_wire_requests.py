@@ -12,7 +12,7 @@ from botocore.serialize import create_serializer
 from outcrop.errors import AWSError, SerializationException, UnknownOperationException
 from outcrop.wire.http import Request
 from outcrop.wire.parse import MAX_BODY_BYTES, parse_request
-from outcrop.wire.routing import Router
+from outcrop.wire.routing import MAX_QUERY_FIELDS, Router
 from outcrop.wire.shapes import Shape
 from outcrop.wire.spec import Operation, Service, load_service
 
@@ -240,6 +240,13 @@ UNKNOWN_PATHS = {
 def test_other_paths_are_unknown_operations(path: str, router: Router) -> None:
     with pytest.raises(UnknownOperationException):
         router.match("POST", path, "", HERE)
+
+
+def test_a_query_of_very_many_fields_is_refused_and_none_is_left_out(router: Router) -> None:
+    fields = "a=b&" * (MAX_QUERY_FIELDS - 1)
+    assert router.match("GET", "/custom-models", f"{fields}c=d", HERE)
+    with pytest.raises(SerializationException, match="at most 1000 fields"):
+        router.match("GET", "/custom-models", f"{fields}c=d&e=f", HERE)
 
 
 def test_literals_of_the_query_choose_between_operations() -> None:

@@ -20,7 +20,6 @@ from outcrop.wire.spec import Operation
 Params = dict[str, Any]
 
 MAX_BODY_BYTES = 25_000_000
-_MAX_QUERY_FIELDS = 1_000
 _INTEGER_BITS = {"integer": 31, "long": 63}
 _ARTICLES = {"integer": "an Integer", "long": "a Long", "float": "a Float", "double": "a Double"}
 
@@ -106,7 +105,7 @@ def _text_of(body: bytes) -> str:
 
 def _from_query(members: Iterable[Member], raw_query: str) -> Params:
     given: dict[str, list[str]] = {}
-    for field in raw_query.split("&", _MAX_QUERY_FIELDS)[:_MAX_QUERY_FIELDS]:
+    for field in raw_query.split("&"):
         key, _, value = field.partition("=")
         if key:
             given.setdefault(_unquote(key), []).append(_unquote(value))

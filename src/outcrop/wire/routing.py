@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from outcrop.errors import UnknownOperationException
+from outcrop.errors import SerializationException, UnknownOperationException
 from outcrop.wire import patterns
 from outcrop.wire.spec import Operation, Service
 
 MAX_PATH_CHARS = 16_384
-_MAX_QUERY_FIELDS = 1_000
+MAX_QUERY_FIELDS = 1_000
 _REMEMBERED_CHARACTERS = 512
 _LABEL = re.compile(r"\{([^{}+]+)(\+?)\}")
 # Clients sign a path without these, so the same signature would fit several paths.
@@ -77,6 +77,9 @@ class Router:
         return find(method, raw_path, raw_query, host)
 
     def _match(self, method: str, raw_path: str, raw_query: str, host: str) -> Match:
+        if raw_query.count("&") >= MAX_QUERY_FIELDS:
+            # Reading tens of thousands would stop all other requests, before anybody is known.
+            raise SerializationException(f"A query has at most {MAX_QUERY_FIELDS} fields.")
         is_canonical = not _NOT_CANONICAL.search(raw_path, 0, MAX_PATH_CHARS)
         if len(raw_path) <= MAX_PATH_CHARS and raw_path.startswith("/") and is_canonical:
             service = self._service_of(host[:255])
@@ -203,5 +206,5 @@ def _decode(text: str) -> str | None:
 
 
 def _pairs(query: str) -> set[tuple[str, str]]:
-    fields = query.split("&", _MAX_QUERY_FIELDS)[:_MAX_QUERY_FIELDS]
-    return {(key, value) for key, _, value in (field.partition("=") for field in fields) if key}
+    fields = (field.partition("=") for field in query.split("&"))
+    return {(key, value) for key, _, value in fields if key}
