@@ -20,6 +20,7 @@ from outcrop.errors import (
     NotImplementedException,
     UnrecognizedClientException,
 )
+from outcrop.security.authenticate import MAX_AUTHORIZATION_CHARS
 from outcrop.wire.http import Request
 
 BASE = "http://127.0.0.1:4510"
@@ -309,6 +310,11 @@ def test_two_authorizations_are_refused() -> None:
     refused(replace(request, headers=double), IncompleteSignatureException)
 
 
+def test_an_endless_authorization_is_refused_unread() -> None:
+    request = with_header(sign(), "authorization", "Bearer " + "x" * MAX_AUTHORIZATION_CHARS)
+    assert "at most 16384 characters" in refused(request, IncompleteSignatureException)
+
+
 def test_a_presigned_url_names_what_it_lacks() -> None:
     request = replace(sign(), headers=(("host", "x"),), raw_query="X-Amz-Signature=1")
     message = refused(request, IncompleteSignatureException)
@@ -329,7 +335,7 @@ def test_a_signature_by_header_covers_the_whole_query(query: str) -> None:
     assert refused(replace(sign(), raw_query=query), InvalidSignatureException).startswith(MISMATCH)
 
 
-@pytest.mark.parametrize("names", ["host;x\ny", "host; x-amz-date", ""])
+@pytest.mark.parametrize("names", ["host;x\ny", "host; x-amz-date", "", ";".join(["host"] * 201)])
 def test_signed_headers_are_names(names: str) -> None:
     request = sign(method="GET", expires=60)
     query = request.raw_query.replace("SignedHeaders=host", f"SignedHeaders={quote(names)}")

@@ -12,6 +12,9 @@ from outcrop.security.claim import Claim, is_presigned, read_header, read_query
 from outcrop.security.sigv4 import verify
 from outcrop.wire.http import Request
 
+MAX_AUTHORIZATION_CHARS = 16_384
+"""A bearer key of a session has about 3,000. Reading it must not take long: nobody is known yet."""
+
 
 def authenticate(
     request: Request,
@@ -48,6 +51,10 @@ def _find_authorization(request: Request) -> str | None:
     values = [value for name, value in request.headers if name == "authorization"]
     if len(values) > 1:
         raise IncompleteSignatureException("The Authorization header must be sent only once.")
+    if values and len(values[0]) > MAX_AUTHORIZATION_CHARS:
+        raise IncompleteSignatureException(
+            f"The Authorization header has at most {MAX_AUTHORIZATION_CHARS} characters."
+        )
     return values[0] if values else None
 
 

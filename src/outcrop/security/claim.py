@@ -19,6 +19,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_EXPIRES_S = 604_800
 
 _BASIC_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+_MAX_SIGNED_HEADERS = 200
 _SIGNED_HEADERS = re.compile(r"[!-~]+")
 _QUERY_PARAMETERS = (
     "X-Amz-Algorithm",
@@ -157,11 +158,12 @@ def _query_fields(raw_query: str) -> dict[str, str]:
 
 def _read_signed_headers(text: str) -> tuple[str, ...]:
     """A line break among the names would let one signature be read as another's headers."""
-    if not _SIGNED_HEADERS.fullmatch(text):
+    names = tuple(text.split(";"))
+    if len(names) > _MAX_SIGNED_HEADERS or not _SIGNED_HEADERS.fullmatch(text):
         raise IncompleteSignatureException(
             f"SignedHeaders must be names of headers joined by semicolons, got {text[:64]!r}."
         )
-    return tuple(text.split(";"))
+    return names
 
 
 def _read_expires(text: str) -> int:
