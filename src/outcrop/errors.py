@@ -7,7 +7,8 @@
     │   ├── ThrottlingException, ServiceQuotaExceededException
     │   ├── ModelErrorException, ModelStreamErrorException
     │   ├── ModelTimeoutException, ModelNotReadyException
-    │   └── InternalServerException, ServiceUnavailableException
+    │   ├── InternalServerException, ServiceUnavailableException
+    │   └── ServiceError: any other code that a service's model declares or its users know
     └── CommonError: raised before an operation is reached; no model declares it
         ├── UnknownOperationException, NotImplementedException, SerializationException
         ├── MissingAuthenticationTokenException, IncompleteSignatureException
@@ -22,7 +23,7 @@ from typing import Any, ClassVar
 class AWSError(Exception):
     """An answer other than success: code and message, with further members its shape declares."""
 
-    status: ClassVar[int] = 400
+    status: int = 400
     message_key: ClassVar[str] = "message"
 
     def __init__(self, message: str, **members: Any) -> None:
@@ -99,6 +100,23 @@ class InternalServerException(AWSError):
 
 class ServiceUnavailableException(AWSError):
     status = 503
+
+
+class ServiceError(AWSError):
+    """An error whose code is no Python name or belongs to one service: ``NoSuchEntity``,
+    ``InvalidVpcID.NotFound``. ``status`` is for codes that the service's model leaves out."""
+
+    def __init__(
+        self, code: str, message: str, *, status: int | None = None, **members: Any
+    ) -> None:
+        super().__init__(message, **members)
+        self._code = code
+        if status is not None:
+            self.status = status
+
+    @property
+    def code(self) -> str:
+        return self._code
 
 
 class CommonError(AWSError):

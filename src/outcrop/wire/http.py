@@ -2,13 +2,24 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Incoming(Protocol):
+    """A body that arrives while the request is handled. Read once; what fails on the way raises."""
+
+    declared_bytes: int
+    """The Content-Length, -1 where the client does not say."""
+
+    def pieces(self) -> AsyncIterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """``raw_path`` and ``raw_query`` are exactly as sent (percent-encoded). Header names are lower
     case, in the order sent, repeated ones kept. ``host`` is the Host header or the authority of
-    HTTP/2.
+    HTTP/2. An operation that takes its body as a stream finds it in ``incoming``, and ``body``
+    empty. ``endpoint`` is the VPC endpoint (its ID) whose listener took the request.
     """
 
     method: str
@@ -19,6 +30,8 @@ class Request:
     host: str
     scheme: str = "http"
     client: str = "127.0.0.1"
+    incoming: Incoming | None = None
+    endpoint: str | None = None
 
     def header(self, name: str) -> str | None:
         """The first value of ``name`` (lower case)."""
