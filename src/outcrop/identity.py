@@ -6,11 +6,12 @@
 import base64
 import binascii
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-PrincipalKind = Literal["root", "user", "role"]
+PrincipalKind = Literal["root", "user", "role", "federated"]
 KeyStatus = Literal["Active", "Inactive"]
 Proof = Literal["header", "query", "bearer"]
 
@@ -19,10 +20,34 @@ _LONG_TERM_PREFIX = "ABSK"
 
 @dataclass(frozen=True, slots=True)
 class Principal:
+    """``kind`` "role" is a session of an assumed role: ``name`` is the session's, ``role_arn`` the
+    role's, ``id`` is ``AROA…:<session>``. A federated user's ``name`` is the one it was given."""
+
     account: str
     name: str
     arn: str
     kind: PrincipalKind
+    id: str = ""
+    role_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a temporary credential was issued with. ``policies`` are texts, ``policy_arns`` managed
+    policies; both empty and None differ: None sets no limit. ``issuer`` is the user or role whose
+    permissions it has."""
+
+    issuer: Principal
+    issued_at: datetime
+    expires_at: datetime
+    policies: tuple[str, ...] | None = None
+    policy_arns: tuple[str, ...] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    transitive_tags: tuple[str, ...] = ()
+    source_identity: str | None = None
+    has_mfa: bool = False
+    service: str | None = None
+    """The AWS service that acts with a role passed to it (``bedrock.amazonaws.com``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +62,7 @@ class AccessKey:
     expires_at: datetime | None = None
     created_at: datetime | None = None
     last_used_at: datetime | None = None
+    session: Session | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +81,16 @@ class ApiKey:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """``key_id`` is the access key's or the bearer key's. ``region`` is the credential scope's; a
-    long-term bearer key has none."""
+    long-term bearer key has none. ``via`` are the services that call on the caller's behalf, the
+    first one first (``s3.us-east-1.amazonaws.com``)."""
 
     principal: Principal
     key_id: str
     region: str | None
     proof: Proof
     session_expires_at: datetime | None = None
+    session: Session | None = None
+    via: tuple[str, ...] = ()
 
     @property
     def account(self) -> str:

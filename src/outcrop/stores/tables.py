@@ -62,6 +62,21 @@ bindings = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
 )
 
+resources = sa.Table(
+    "resources",
+    metadata,
+    sa.Column("kind", sa.String(48), primary_key=True),
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(1024), primary_key=True),
+    sa.Column("parent", sa.String(1024), nullable=False),
+    sa.Column("arn", sa.String(2048)),
+    sa.Column("tags", sa.LargeBinary, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("changed_at_ms", sa.BigInteger, nullable=False),
+)
+
 changes = sa.Table(
     "changes",
     metadata,
@@ -72,9 +87,11 @@ changes = sa.Table(
 
 async def mark_changed(connection: AsyncConnection, topic: str) -> None:
     """Tells other processes, in the transaction that changes something, to read ``topic`` anew."""
-    await connection.execute(
+    counted = await connection.execute(
         sa.update(changes).where(changes.c.topic == topic).values(version=changes.c.version + 1)
     )
+    if counted.rowcount == 0:
+        await connection.execute(sa.insert(changes).values(topic=topic, version=1))
 
 
 def to_ms(time: datetime) -> int:

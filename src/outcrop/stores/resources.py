@@ -1,0 +1,279 @@
+"""What an account holds, as typed records in one table: users, roles, keys, buckets, networks.
+
+A write is one transaction. When it has been committed, and before ``writing`` returns, those who
+listen to its topic are told; so what is cached from here is never older than an answered request.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from outcrop.stores.database import Database
+from outcrop.stores.failures import NameTaken, NoSuchItem
+from outcrop.stores.tables import from_ms, mark_changed, now_ms, resources
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is kept of one resource. A kind is ``<topic>:<noun>``, such as ``iam:user``; fields
+    added later need defaults, since rows written before do not have them."""
+
+    KIND: ClassVar[str]
+
+
+R = TypeVar("R", bound=Record)
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record lies. ``region`` is empty for what has none (IAM), ``account`` too for names
+    that are unique in the deployment (buckets)."""
+
+    account: str
+    region: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item(Generic[R]):
+    """A stored record. ``parent`` is the name of what it belongs to (the user of an access key)."""
+
+    record: R
+    place: Place
+    parent: str = ""
+    arn: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    created_at: datetime = _NEVER
+    changed_at: datetime = _NEVER
+
+    @property
+    def name(self) -> str:
+        return self.place.name
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``item`` is None where the record was removed."""
+
+    type: type[Record]
+    place: Place
+    item: Item[Any] | None
+
+
+Listener = Callable[[Sequence[Change]], None]
+Reload = Callable[[], Awaitable[None]]
+
+
+class View:
+    """Reads within one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def find(self, type: type[R], place: Place) -> Item[R] | None:
+        row = (await self._connection.execute(_select(type, place))).mappings().first()
+        return _item(type, row) if row else None
+
+    async def get(self, type: type[R], place: Place) -> Item[R]:
+        item = await self.find(type, place)
+        if item is None:
+            raise NoSuchItem(f"There is no {type.KIND} {place.name!r}.")
+        return item
+
+    async def find_arn(self, type: type[R], arn: str) -> Item[R] | None:
+        query = sa.select(resources).where(resources.c.kind == type.KIND, resources.c.arn == arn)
+        row = (await self._connection.execute(query)).mappings().first()
+        return _item(type, row) if row else None
+
+    async def list(
+        self,
+        type: type[R],
+        *,
+        account: str | None = None,
+        region: str | None = None,
+        parent: str | None = None,
+    ) -> list[Item[R]]:
+        """By account, region and name."""
+        query = sa.select(resources).where(resources.c.kind == type.KIND)
+        wanted = {"account": account, "region": region, "parent": parent}
+        for column, value in wanted.items():
+            if value is not None:
+                query = query.where(resources.c[column] == value)
+        query = query.order_by(resources.c.account, resources.c.region, resources.c.name)
+        rows = (await self._connection.execute(query)).mappings()
+        return [_item(type, row) for row in rows]
+
+
+class Transaction(View):
+    def __init__(self, connection: AsyncConnection) -> None:
+        super().__init__(connection)
+        self.changes: list[Change] = []
+
+    async def add(
+        self,
+        record: R,
+        place: Place,
+        *,
+        parent: str = "",
+        arn: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Item[R]:
+        """Raises ``NameTaken`` where there is one of this kind and place, or of this ARN."""
+        now = now_ms()
+        item = Item(record, place, parent, arn, dict(tags or {}), from_ms(now), from_ms(now))
+        try:
+            await self._connection.execute(sa.insert(resources).values(_row(item, now)))
+        except IntegrityError as error:
+            raise NameTaken(f"There is a {record.KIND} {place.name!r} already.") from error
+        self._changed(item)
+        return item
+
+    async def put(self, item: Item[R]) -> Item[R]:
+        """Replaces record, parent, ARN and tags of what is there (``dataclasses.replace`` makes
+        the new item)."""
+        now = now_ms()
+        result = await self._connection.execute(
+            sa.update(resources)
+            .where(_at(type(item.record), item.place))
+            .values(_content(item, now))
+        )
+        if result.rowcount == 0:
+            raise NoSuchItem(f"There is no {item.record.KIND} {item.name!r}.")
+        item = replace(item, changed_at=from_ms(now))
+        self._changed(item)
+        return item
+
+    async def rename(self, item: Item[R], name: str, *, arn: str | None) -> Item[R]:
+        place = replace(item.place, name=name)
+        try:
+            await self._connection.execute(
+                sa.update(resources)
+                .where(_at(type(item.record), item.place))
+                .values(name=name, arn=arn, changed_at_ms=now_ms())
+            )
+        except IntegrityError as error:
+            raise NameTaken(f"There is a {item.record.KIND} {name!r} already.") from error
+        moved = replace(item, place=place, arn=arn)
+        self.changes.append(Change(type(item.record), item.place, None))
+        self._changed(moved)
+        return moved
+
+    async def remove(self, type: type[Record], place: Place) -> None:
+        result = await self._connection.execute(sa.delete(resources).where(_at(type, place)))
+        if result.rowcount == 0:
+            raise NoSuchItem(f"There is no {type.KIND} {place.name!r}.")
+        self.changes.append(Change(type, place, None))
+
+    def _changed(self, item: Item[Any]) -> None:
+        kind = cast("type[Record]", type(item.record))
+        self.changes.append(Change(kind, item.place, item))
+
+
+class Resources:
+    """``commits`` counts the writes of this process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writing = asyncio.Lock()
+        self._listeners: dict[str, list[Listener]] = {}
+        self.reloads: dict[str, Reload] = {}
+        self.commits = 0
+
+    def listen(self, topic: str, changed: Listener, reload: Reload) -> None:
+        """``changed`` is called with the changes of this process; ``reload`` when another process
+        (the command line) has changed something, and once at the start."""
+        self._listeners.setdefault(topic, []).append(changed)
+        self.reloads[topic] = reload
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[View]:
+        """One consistent view for as long as it is open."""
+        async with self._database.read() as connection:
+            yield View(connection)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncGenerator[Transaction]:
+        """Committed when the block ends, rolled back when it raises. Writers queue: a block does
+        not open another one, and waits for nothing but the database."""
+        async with self._writing:
+            async with self._database.write() as connection:
+                transaction = Transaction(connection)
+                yield transaction
+                for topic in _topics(transaction.changes):
+                    await mark_changed(connection, topic)
+            self.commits += 1
+            for topic, changes in _topics(transaction.changes).items():
+                for listener in self._listeners.get(topic, ()):
+                    listener(changes)
+
+    async def snapshot(self, *types: type[Record]) -> list[Item[Any]]:
+        """All records of these kinds. No write of this process ends while it is read, so whoever
+        takes it over without awaiting misses none."""
+        while True:
+            before = self.commits
+            async with self.reading() as view:
+                items = [item for type in types for item in await view.list(type)]
+            if self.commits == before:
+                return items
+
+
+def _topics(changes: Sequence[Change]) -> dict[str, list[Change]]:
+    topics: dict[str, list[Change]] = {}
+    for change in changes:
+        topics.setdefault(change.type.KIND.partition(":")[0], []).append(change)
+    return topics
+
+
+def _at(type: type[Record], place: Place) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        resources.c.kind == type.KIND,
+        resources.c.account == place.account,
+        resources.c.region == place.region,
+        resources.c.name == place.name,
+    )
+
+
+def _select(type: type[Record], place: Place) -> sa.Select[Any]:
+    return sa.select(resources).where(_at(type, place))
+
+
+def _row(item: Item[Any], now: int) -> dict[str, Any]:
+    return {
+        "kind": item.record.KIND,
+        "account": item.place.account,
+        "region": item.place.region,
+        "name": item.place.name,
+        "created_at_ms": now,
+        **_content(item, now),
+    }
+
+
+def _content(item: Item[Any], now: int) -> dict[str, Any]:
+    return {
+        "parent": item.parent,
+        "arn": item.arn,
+        "tags": msgspec.json.encode(item.tags),
+        "body": msgspec.json.encode(item.record),
+        "changed_at_ms": now,
+    }
+
+
+def _item(type: type[R], row: Any) -> Item[R]:
+    return Item(
+        msgspec.json.decode(row["body"], type=type),
+        Place(row["account"], row["region"], row["name"]),
+        row["parent"],
+        row["arn"],
+        cast(dict[str, str], msgspec.json.decode(row["tags"])),
+        from_ms(row["created_at_ms"]),
+        from_ms(row["changed_at_ms"]),
+    )
