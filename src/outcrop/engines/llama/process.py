@@ -4,7 +4,6 @@ Run as ``python -m outcrop.engines.llama.process``. Line one of stdin is its ``P
 one of stdout the ``Report``. It lives exactly as long as its parent, which keeps stdin open.
 """
 
-import ctypes
 import importlib
 import os
 import signal
@@ -15,9 +14,9 @@ from typing import Any
 import msgspec
 
 from outcrop.engines.llama.parameters import Parameters, Report
+from outcrop.processes.parent import at_end_of_stdin, die_with
 
-_PR_SET_PDEATHSIG = 1
-_STDIN, _STDOUT, _STDERR = 0, 1, 2
+_STDOUT, _STDERR = 1, 2
 # llama.cpp's level for warnings and errors; every request is told at the next one.
 _VERBOSITY = 2
 
@@ -28,8 +27,8 @@ def main() -> None:
     os.dup2(_STDERR, _STDOUT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parameters = msgspec.json.decode(sys.stdin.buffer.readline(), type=Parameters)
-    _die_with(parameters.parent)
-    threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
+    die_with(parameters.parent)
+    at_end_of_stdin(_exit)
     try:
         server = _serve(parameters)
     except (RuntimeError, ValueError) as error:
@@ -44,18 +43,7 @@ def _report(out: int, report: Report) -> None:
     os.close(out)
 
 
-def _die_with(parent: int) -> None:
-    """Ask the kernel for SIGKILL when the parent dies; elsewhere than on Linux stdin must do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The parent may have died before the request reached the kernel.
-        if os.getppid() != parent:
-            os._exit(0)
-
-
-def _exit_at_end_of_stdin() -> None:
-    while os.read(_STDIN, 4096):
-        pass
+def _exit() -> None:
     # No clean-up: the server's destructor would wait for the requests that still run.
     os._exit(0)
 
