@@ -17,7 +17,7 @@ from outcrop.errors import (
     ServiceUnavailableException,
 )
 from outcrop.security.authenticate import authenticate
-from outcrop.server.deployment import Deployment
+from outcrop.server.deployment import SERVICES, Deployment
 from outcrop.services.call import Answer, Call, StreamAnswer
 from outcrop.services.offload import read_beside
 from outcrop.services.operation import Handled, Handler, aws_errors, aws_stream_error, find_handler
@@ -46,6 +46,18 @@ class App:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._default_region = deployment.config.server.region
+        self.stream_methods = _stream_methods()
+        """The methods of operations that take their body while it arrives."""
+
+    def takes_stream(self, request: Request) -> bool:
+        """Whether the operation reads ``incoming`` by itself; the head of the request tells."""
+        if request.method not in self.stream_methods:
+            return False
+        try:
+            match = self._match(request)
+        except AWSError:
+            return False
+        return match.operation.takes_stream
 
     async def handle(self, request: Request) -> Response:
         """Match, authenticate, parse and validate, call the handler, serialize or frame."""
@@ -54,9 +66,7 @@ class App:
         request_id = str(uuid4())
         operation: Operation | None = None
         try:
-            match = self._deployment.router.match(
-                request.method, request.raw_path, request.raw_query, request.host
-            )
+            match = self._match(request)
             operation = match.operation
             now = datetime.now(UTC)
             caller = authenticate(
@@ -90,6 +100,11 @@ class App:
             internal = InternalServerException(_INTERNAL)
             return serialize_error(internal, operation, self._service(request), request_id)
 
+    def _match(self, request: Request) -> Match:
+        return self._deployment.router.match(
+            request.method, request.raw_path, request.raw_query, request.host
+        )
+
     def _service(self, request: Request) -> Service | None:
         name = self._deployment.router.service_of(request.host)
         return load_service(name) if name else None
@@ -101,6 +116,15 @@ class App:
 
 _SHUTTING_DOWN = "The server is shutting down. Retry your request."
 _INTERNAL = "The server encountered an internal error. Retry your request."
+
+
+def _stream_methods() -> frozenset[str]:
+    return frozenset(
+        operation.method
+        for service in map(load_service, SERVICES)
+        for operation in service.operations.values()
+        if find_handler(service.name, operation.handler_name) and operation.takes_stream
+    )
 
 
 def _params(match: Match, request: Request) -> dict[str, Any]:

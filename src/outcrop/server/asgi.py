@@ -7,12 +7,14 @@ bridge listens for the disconnect. One that stays and takes nothing counts as go
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Protocol, cast
 
 import msgspec
 
-from outcrop.server.app import STOPPING, App
-from outcrop.server.bodies import BodyReader, BodyRefused, Message, Receive
+from outcrop.server.app import STOPPING
+from outcrop.server.bodies import PIECE_TIMEOUT_S, BodyReader, BodyRefused, Message, Receive
+from outcrop.server.uploads import Upload
 from outcrop.wire.http import Request, Response
 
 Scope = MutableMapping[str, Any]
@@ -37,12 +39,30 @@ def _stopping() -> Response:
     return _refusal(503, "ServiceUnavailableException", "The server is shutting down.")
 
 
+class Application(Protocol):
+    """What answers requests: ``App``."""
+
+    @property
+    def stream_methods(self) -> frozenset[str]: ...
+
+    def takes_stream(self, request: Request) -> bool: ...
+
+    async def handle(self, request: Request) -> Response: ...
+
+
 class Bridge:
     """The ASGI application of one gateway."""
 
-    def __init__(self, app: App, *, stall_timeout_s: float = STALL_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        app: Application,
+        *,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
+        piece_timeout_s: float = PIECE_TIMEOUT_S,
+    ) -> None:
         self._app = app
-        self._bodies = BodyReader()
+        self._bodies = BodyReader(piece_timeout_s=piece_timeout_s)
+        self._piece_timeout_s = piece_timeout_s
         self._stall_timeout_s = stall_timeout_s
         self._idle = asyncio.Event()
         self._idle.set()
@@ -81,15 +101,35 @@ class Bridge:
             work.cancel(STOPPING)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, work: Work) -> None:
+        if scope["method"] in self._app.stream_methods:
+            head = _request(scope, b"")
+            if self._app.takes_stream(head):
+                await self._serve_upload(head, receive, send, work)
+                return
         try:
             body = await self._bodies.read(receive, _declared_bytes(scope))
         except BodyRefused as refused:
             await _send_whole(send, _refusal(refused.status, refused.code, str(refused)))
             return
         watcher = asyncio.create_task(_cancel_when_gone(receive, work))
+        await self._answer(_request(scope, body), send, watcher)
+
+    async def _serve_upload(self, head: Request, receive: Receive, send: Send, work: Work) -> None:
+        """The body stays where it is until the handler pulls it; nobody else may receive then."""
+        upload = Upload(
+            receive,
+            _length(head),
+            waits_to_send=(head.header("expect") or "").lower() == "100-continue",
+            piece_timeout_s=self._piece_timeout_s,
+        )
+        watcher = asyncio.create_task(_cancel_when_gone(receive, work, upload.at_end))
+        await self._answer(replace(head, incoming=upload), send, watcher)
+        await upload.drain()
+
+    async def _answer(self, request: Request, send: Send, watcher: Work) -> None:
         is_answered = False
         try:
-            response = await self._app.handle(_request(scope, body))
+            response = await self._app.handle(request)
             is_answered = True
             if isinstance(response.body, bytes):
                 await _send_whole(send, response)
@@ -145,7 +185,11 @@ class _Patience:
         self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._look)
 
 
-async def _cancel_when_gone(receive: Receive, work: Work) -> None:
+async def _cancel_when_gone(
+    receive: Receive, work: Work, after: asyncio.Event | None = None
+) -> None:
+    if after is not None:
+        await after.wait()
     while (await receive())["type"] != "http.disconnect":
         pass
     work.cancel()
@@ -157,6 +201,11 @@ def _declared_bytes(scope: Scope) -> int:
             # No body has so many digits; Python refuses to read numbers of thousands.
             return int(value[:18])
     return 0
+
+
+def _length(head: Request) -> int:
+    text = head.header("content-length") or ""
+    return int(text[:18]) if text.isascii() and text.isdigit() else -1
 
 
 def _text(raw: bytes) -> str:

@@ -70,6 +70,7 @@ class Member:
     is_idempotency_token: bool = False
     is_event_payload: bool = False
     is_event_header: bool = False
+    is_streaming: bool = False
 
 
 class ShapeTable:
@@ -109,6 +110,7 @@ class ShapeTable:
             is_idempotency_token=bool(reference.get("idempotencyToken")),
             is_event_payload=bool(reference.get("eventpayload")),
             is_event_header=bool(reference.get("eventheader")),
+            is_streaming=bool(reference.get("streaming", self._raw[shape.name].get("streaming"))),
         )
 
 

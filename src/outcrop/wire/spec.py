@@ -80,6 +80,12 @@ class Operation:
         return {cast(str, shape.error_code): shape for shape in shapes}
 
     @cached_property
+    def takes_stream(self) -> bool:
+        """The body is a blob of any size, which is never held whole."""
+        payload = self.input_layout.payload
+        return payload is not None and payload.is_streaming
+
+    @cached_property
     def event_stream(self) -> Member | None:
         """The output member that is a stream of events."""
         return _event_stream(self.output)
