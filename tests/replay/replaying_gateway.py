@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -118,7 +118,9 @@ async def open_gateway(folder: Path) -> AsyncGenerator[ReplayingGateway]:
     )
     async with open_deployment(config) as deployment:
         pool = _Pool({}, cache_dir=config.cache_dir, memory_mib=0)
-        state = replace(deployment.state, directory=_Directory(deployment.state.directory))
+        stores = deployment.state.stores
+        stores = replace(stores, directory=cast(Any, _Directory(stores.directory)))
+        state = replace(deployment.state, stores=stores)
         yield ReplayingGateway(App(replace(deployment, engines=pool, state=state)), pool)
 
 

@@ -117,7 +117,7 @@ async def test_boto3_calls_with_an_api_key_over_tls(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", token)
-    await secured.gateway.deployment.state.directory.load()
+    await secured.gateway.deployment.state.stores.directory.load()
 
     def ask() -> Any:
         answer = client(secured).invoke_model(modelId="anthropic.claude-v2", body=BODY)

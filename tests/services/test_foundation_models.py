@@ -1,5 +1,6 @@
 """The handlers with the real catalog, and their answers through the real serializer."""
 
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
@@ -35,6 +36,9 @@ def call_of(operation: str, region: str = "us-east-1") -> Call:
         catalog=CATALOG,
         engines=nobody,
         unsupported="refuse",
+        stores=nobody,
+        gateway=nobody,
+        now=datetime.now(UTC),
     )
 
 

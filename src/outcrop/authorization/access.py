@@ -62,3 +62,17 @@ class Facts:
 Rule = Callable[[Asked], Sequence[Access]]
 FindFacts = Callable[[Stores, Access], Awaitable[Facts | None]]
 """None where there is no such resource; the handler will say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A private endpoint that a request came through. ``policy`` is its policy's text; None lets
+    everything pass."""
+
+    id: str
+    vpc_id: str
+    account: str
+    policy: str | None = None
+
+
+FindEndpoint = Callable[[str], Endpoint | None]

@@ -101,19 +101,19 @@ def _served_by(status: EngineStatus | None, model: str | None) -> str:
 
 async def _catalog(config: Config) -> Catalog:
     async with open_state(config.data_dir, os.environ) as state:
-        return load_catalog(config).with_bindings(await state.bindings.list_bindings())
+        return load_catalog(config).with_bindings(await state.stores.bindings.list_bindings())
 
 
 async def _bind(config: Config, binding: Binding) -> Catalog:
     """Checked as a whole before anything is written."""
     async with open_state(config.data_dir, os.environ) as state:
-        stored = await state.bindings.list_bindings()
+        stored = await state.stores.bindings.list_bindings()
         kept = [each for each in stored if each.pattern != binding.pattern]
         catalog = load_catalog(config).with_bindings([*kept, binding])
-        await state.bindings.put(binding)
+        await state.stores.bindings.put(binding)
         return catalog
 
 
 async def _unbind(config: Config, pattern: str) -> None:
     async with open_state(config.data_dir, os.environ) as state:
-        await state.bindings.delete(pattern)
+        await state.stores.bindings.delete(pattern)

@@ -39,7 +39,7 @@ def env(data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
 async def _variables(config: Config) -> dict[str, str]:
     async with open_state(config.data_dir, os.environ) as state:
         account = state.foundation.account
-        key = find_working_key(state.directory, account, state.presets)
+        key = find_working_key(state.stores.directory, account, state.presets)
     if key is None:
         raise NoSuchItem(
             f"Account {account} has no active access key. `outcrop keys create` makes one."

@@ -51,12 +51,12 @@ def create(
         raise typer.Exit(1)
 
     async def work(state: State) -> dict[str, str]:
-        owner = await state.identities.get_user(state.foundation.account, user)
+        owner = await state.stores.identities.get_user(state.foundation.account, user)
         if not bearer:
-            made = await state.keys.create_access_key(owner)
+            made = await state.stores.keys.create_access_key(owner)
             return {"AWS_ACCESS_KEY_ID": made.id, "AWS_SECRET_ACCESS_KEY": made.secret}
         expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
-        key, token = await state.keys.create_api_key(owner, name=user, expires_at=expires_at)
+        key, token = await state.stores.keys.create_api_key(owner, name=user, expires_at=expires_at)
         return {"id": key.id, "AWS_BEARER_TOKEN_BEDROCK": token}
 
     with plain_errors():
@@ -80,8 +80,8 @@ def list_keys(
     async def work(state: State) -> list[dict[str, str | None]]:
         account = state.foundation.account
         return [
-            *map(_describe_access_key, state.directory.list_access_keys(account)),
-            *map(_describe_api_key, state.directory.list_api_keys(account)),
+            *map(_describe_access_key, state.stores.directory.list_access_keys(account)),
+            *map(_describe_api_key, state.stores.directory.list_api_keys(account)),
         ]
 
     with plain_errors():
@@ -109,7 +109,7 @@ def delete(key: KeyArgument, data_dir: DataDirOption = None, config: ConfigOptio
     """Delete a key for good."""
 
     async def work(state: State) -> None:
-        await state.keys.delete(state.foundation.account, key)
+        await state.stores.keys.delete(state.foundation.account, key)
 
     with plain_errors():
         _run(read_config(data_dir, config), work)
@@ -118,7 +118,7 @@ def delete(key: KeyArgument, data_dir: DataDirOption = None, config: ConfigOptio
 
 def _set_status(key: str, status: KeyStatus, data_dir: DataDirOption, config: ConfigOption) -> None:
     async def work(state: State) -> None:
-        await state.keys.set_status(state.foundation.account, key, status)
+        await state.stores.keys.set_status(state.foundation.account, key, status)
 
     with plain_errors():
         _run(read_config(data_dir, config), work)

@@ -13,14 +13,14 @@ from outcrop.engines.protocol import EngineError
 from outcrop.errors import (
     AWSError,
     InternalServerException,
-    NotImplementedException,
     ServiceUnavailableException,
 )
 from outcrop.security.authenticate import authenticate
 from outcrop.server.deployment import SERVICES, Deployment
-from outcrop.services.call import Answer, Call, StreamAnswer
+from outcrop.server.gateway import get_handler
+from outcrop.services.call import Answer, Answered, Call, RawAnswer, StreamAnswer
 from outcrop.services.offload import read_beside
-from outcrop.services.operation import Handled, Handler, aws_errors, aws_stream_error, find_handler
+from outcrop.services.operation import aws_stream_error, find_handler
 from outcrop.wire import json
 from outcrop.wire.http import Request, Response
 from outcrop.wire.parse import parse_request
@@ -73,11 +73,11 @@ class App:
                 request,
                 signing_name=operation.service.signing_name,
                 accepts_bearer=operation.accepts_bearer,
-                lookup=self._deployment.state.directory,
+                lookup=self._deployment.state.stores.directory,
                 now=now,
             )
-            self._deployment.state.directory.touch(caller.key_id, now)
-            handler = _handler(operation)
+            self._deployment.state.stores.directory.touch(caller.key_id, now)
+            get_handler(operation)
             params = await read_beside(len(request.body), lambda: _params(match, request))
             call = Call(
                 operation=operation,
@@ -88,10 +88,12 @@ class App:
                 catalog=self._deployment.catalog,
                 engines=self._deployment.engines,
                 unsupported=self._deployment.config.unsupported,
+                stores=self._deployment.state.stores,
+                gateway=self._deployment.gateway,
+                now=now,
             )
-            with aws_errors():
-                handled = await handler(call, params)
-            return _response(operation, handled, request_id)
+            answered = await self._deployment.gateway.run(call, params)
+            return _response(operation, answered, request_id)
         except AWSError as error:
             return serialize_error(error, operation, self._service(request), request_id)
         except Exception:
@@ -133,19 +135,10 @@ def _params(match: Match, request: Request) -> dict[str, Any]:
     return params
 
 
-def _handler(operation: Operation) -> Handler:
-    """Looked up before the parameters are: that an operation is not there counts more than how
-    it was asked for."""
-    handler = find_handler(operation.service.name, operation.handler_name)
-    if handler is None:
-        raise NotImplementedException(
-            f"Outcrop does not have the operation {operation.name} of {operation.service.name}."
-        )
-    return handler
-
-
-def _response(operation: Operation, handled: Handled, request_id: str) -> Response:
+def _response(operation: Operation, handled: Answered, request_id: str) -> Response:
     match handled:
+        case RawAnswer():
+            return Response(handled.status, dict(handled.headers), handled.body)
         case StreamAnswer():
             response = serialize_stream(operation, handled.result, handled.events, request_id)
             response.headers.update(handled.headers)

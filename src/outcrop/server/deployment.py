@@ -13,6 +13,7 @@ from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.load import load_catalog
 from outcrop.config import Config, ConfigError
 from outcrop.engines.pool import EnginePool
+from outcrop.server.gateway import Gateway
 from outcrop.server.state import State, open_state
 from outcrop.services import handlers
 from outcrop.services.operation import unknown_handlers
@@ -37,10 +38,11 @@ class Deployment:
     router: Router
     catalog: Catalog
     engines: EnginePool
+    gateway: Gateway
 
     async def reload_bindings(self) -> None:
         """Another process changed a binding; one that cannot hold is logged, the old ones stay."""
-        stored = await self.state.bindings.list_bindings()
+        stored = await self.state.stores.bindings.list_bindings()
         try:
             self.catalog = self.catalog.with_bindings(stored)
         except ConfigError as error:
@@ -60,12 +62,16 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
             memory_mib=config.engine_memory_mib,
         )
         stack.push_async_callback(engines.close)
-        catalog = load_catalog(config).with_bindings(await state.bindings.list_bindings())
-        deployment = Deployment(config, state, _router(), catalog, engines)
+        catalog = load_catalog(config).with_bindings(await state.stores.bindings.list_bindings())
+        deployment = Deployment(config, state, _router(), catalog, engines, Gateway())
         watcher = ChangeWatcher(
-            state.database,
-            {IDENTITIES: state.directory.load, BINDINGS: deployment.reload_bindings},
-            state.directory.flush,
+            state.stores.database,
+            {
+                IDENTITIES: state.stores.directory.load,
+                BINDINGS: deployment.reload_bindings,
+                **state.stores.resources.reloads,
+            },
+            state.stores.directory.flush,
         )
         watcher.start()
         stack.push_async_callback(watcher.close)

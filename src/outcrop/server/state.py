@@ -15,17 +15,13 @@ from outcrop.stores.database import Database
 from outcrop.stores.directory import DataDirectory
 from outcrop.stores.identities import IdentityDirectory, IdentityStore
 from outcrop.stores.keys import KeyStore
+from outcrop.stores.opened import Stores
+from outcrop.stores.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """``directory`` is what requests are authenticated against."""
-
-    database: Database
-    directory: IdentityDirectory
-    identities: IdentityStore
-    keys: KeyStore
-    bindings: BindingStore
+    stores: Stores
     foundation: Foundation
     presets: Presets
 
@@ -46,7 +42,7 @@ async def open_state(data_dir: Path, environment: Mapping[str, str]) -> AsyncGen
             raise
     try:
         yield state
-        await state.directory.flush()
+        await state.stores.directory.flush()
     finally:
         await database.close()
 
@@ -56,5 +52,13 @@ async def _assemble(database: Database, key: MasterKey, presets: Presets) -> Sta
     identities = IdentityStore(database)
     keys = KeyStore(database, key, directory)
     foundation = await lay_foundation(identities, keys, directory, presets)
-    bindings = BindingStore(database)
-    return State(database, directory, identities, keys, bindings, foundation, presets)
+    stores = Stores(
+        database=database,
+        sealer=key,
+        resources=Resources(database),
+        directory=directory,
+        identities=identities,
+        keys=keys,
+        bindings=BindingStore(database),
+    )
+    return State(stores, foundation, presets)

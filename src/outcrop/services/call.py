@@ -1,14 +1,33 @@
 """What a handler is given and what it gives back."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal, Protocol, cast
 
+from outcrop.authorization.access import Access
 from outcrop.catalog.catalog import Catalog
 from outcrop.engines.pool import EnginePool
 from outcrop.identity import Caller
+from outcrop.security.policy.evaluate import Decision
+from outcrop.stores.opened import Stores
 from outcrop.wire.http import Request
 from outcrop.wire.spec import Operation
+
+
+class Gateway(Protocol):
+    """The way from an authenticated caller to an answer, for calls that begin inside as well."""
+
+    async def perform(
+        self, call: "Call", service: str, operation: str, params: Mapping[str, Any]
+    ) -> "Answered":
+        """Authorizes ``call.caller`` and asks the handler; raises AWS's errors as a client would
+        get them. ``operation`` is the model's name (``GenerateDataKey``)."""
+        ...
+
+    async def decide(self, call: "Call", access: Access) -> Decision:
+        """Whether ``call.caller`` may; asks nothing else and records nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +42,28 @@ class Call:
     catalog: Catalog
     engines: EnginePool
     unsupported: Literal["refuse", "warn"]
+    stores: Stores
+    gateway: Gateway
+    now: datetime
+
+    @property
+    def account(self) -> str:
+        return self.caller.account
+
+    async def perform(
+        self, service: str, operation: str, params: Mapping[str, Any], *, via: str | None = None
+    ) -> Mapping[str, Any]:
+        """The result of another operation, asked for as the same caller. ``via`` is the service
+        that calls on its behalf (``s3.us-east-1.amazonaws.com``: kms:ViaService, aws:CalledVia)."""
+        caller = self.caller if via is None else replace(self.caller, via=(*self.caller.via, via))
+        answered = await self.gateway.perform(
+            replace(self, caller=caller), service, operation, params
+        )
+        return answered.result if isinstance(answered, Answer) else cast(Any, answered)
+
+    async def may(self, access: Access) -> bool:
+        """For answers that depend on a further permission (403 or 404 of a missing object)."""
+        return (await self.gateway.decide(self, access)).allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +75,16 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """An HTTP answer that another server gave, passed on piece by piece. ``body`` closed early
+    ends the other server's work."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class StreamAnswer:
     """An answer whose event-stream member comes piece by piece: ``{"chunk": {…}}`` and so on.
     The first event was already awaited by the handler, so that what fails early fails as HTTP."""
@@ -41,3 +92,6 @@ class StreamAnswer:
     result: Mapping[str, Any]
     events: AsyncIterator[Mapping[str, Any]]
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+Answered = Mapping[str, Any] | Answer | RawAnswer | StreamAnswer

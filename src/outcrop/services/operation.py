@@ -4,7 +4,7 @@ A handler's name is its binding: ``list_foundation_models`` in ``services/bedroc
 ListFoundationModels of ``bedrock``. ``unknown_handlers`` finds misspelt names.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -32,11 +32,10 @@ from outcrop.errors import (
     ThrottlingException,
     ValidationException,
 )
-from outcrop.services.call import Answer, Call, StreamAnswer
+from outcrop.services.call import Answered, Call
 from outcrop.wire.spec import Service
 
-Handled = Mapping[str, Any] | Answer | StreamAnswer
-Handler = Callable[[Call, Any], Awaitable[Handled]]
+Handler = Callable[[Call, Any], Awaitable[Answered]]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
 _HANDLERS: dict[tuple[str, str], Handler] = {}

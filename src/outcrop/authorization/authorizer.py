@@ -1,0 +1,206 @@
+"""Decides each access of a request over every policy that applies, and remembers its decisions.
+
+A decision depends on the caller's policies, on the action, the resource and the condition keys that
+those policies name: it is remembered by exactly these, and forgotten with any change of IAM.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from outcrop.authorization.access import Access, Endpoint, Facts, FindEndpoint, FindFacts
+from outcrop.authorization.context import TIME_KEYS, Context, Setting
+from outcrop.authorization.denials import denial
+from outcrop.errors import AuthorizationDenied
+from outcrop.identity import Caller, Principal, Session
+from outcrop.security.policy.document import Kind, Policy, parse_policy
+from outcrop.security.policy.evaluate import Decision, Layers, Request, Subject, decide
+from outcrop.stores.identities import NamedText
+from outcrop.stores.opened import Stores
+
+log = logging.getLogger(__name__)
+
+_STANDINGS = 4096
+_DECISIONS = 4096
+
+_GONE = Decision(allowed=False, reason="implicit-deny", layer="identity", policy=None)
+
+
+@dataclass(slots=True)
+class Standing:
+    """What a caller may, whatever it asks: the layers that do not depend on the resource.
+    ``keys`` are the condition keys that they name, in a fixed order."""
+
+    session: Session | None
+    subject: Subject
+    layers: Layers
+    keys: tuple[str, ...]
+    tags: Mapping[str, str]
+    is_lasting: bool
+    decisions: dict[tuple[object, ...], Decision] = field(
+        default_factory=dict["tuple[object, ...]", Decision]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One access with everything that decides it."""
+
+    request: Request
+    layers: Layers
+
+
+class Authorizer:
+    """``find_facts`` by the service prefix of an action (``kms``)."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        find_facts: Mapping[str, FindFacts],
+        find_endpoint: FindEndpoint,
+    ) -> None:
+        self._stores = stores
+        self._find_facts = find_facts
+        self._find_endpoint = find_endpoint
+        self._standings: dict[tuple[object, ...], Standing | None] = {}
+        self._version = -1
+
+    async def authorize(self, setting: Setting, accesses: Sequence[Access]) -> None:
+        """Raises AWS's AccessDenied for the first access that is not allowed."""
+        for access in accesses:
+            decision = await self.decide(setting, access)
+            if not decision.allowed:
+                raise self._refused(setting.caller, access, decision)
+
+    async def decide(self, setting: Setting, access: Access) -> Decision:
+        standing = self._standing(setting)
+        if standing is None:
+            return _GONE
+        facts = await self._facts(access)
+        if facts is None and standing.is_lasting:
+            return _remembered(standing, setting, access)
+        question = _question(standing, setting, access, facts)
+        return decide(question.request, question.layers)
+
+    async def ask(self, setting: Setting, access: Access) -> Question | None:
+        """The whole question, for those who explain the answer; None if the caller is gone."""
+        standing = self._standing(setting)
+        if standing is None:
+            return None
+        return _question(standing, setting, access, await self._facts(access))
+
+    def find_endpoint(self, endpoint_id: str | None) -> Endpoint | None:
+        return None if endpoint_id is None else self._find_endpoint(endpoint_id)
+
+    async def _facts(self, access: Access) -> Facts | None:
+        finder = self._find_facts.get(access.action.partition(":")[0])
+        return await finder(self._stores, access) if finder else None
+
+    def _standing(self, setting: Setting) -> Standing | None:
+        version = self._stores.directory.version
+        if version != self._version or len(self._standings) > _STANDINGS:
+            self._standings.clear()
+            self._version = version
+        caller, endpoint = setting.caller, setting.endpoint
+        # The standing keeps the session, so that no other object takes its place in memory.
+        key = (caller.key_id, caller.arn, id(caller.session), endpoint)
+        if key not in self._standings:
+            self._standings[key] = self._build(caller, endpoint)
+        return self._standings[key]
+
+    def _build(self, caller: Caller, endpoint: Endpoint | None) -> Standing | None:
+        directory = self._stores.directory
+        issuer = caller.session.issuer if caller.session else caller.principal
+        policies = directory.policies_of(issuer)
+        if policies is None:
+            return None
+        endpoint_policy = endpoint.policy if endpoint else None
+        layers = Layers(
+            service_control=tuple(
+                _compiled(level, "service-control") for level in policies.service_control
+            ),
+            identity=_compiled(policies.identity, "identity"),
+            boundary=next(iter(_compiled(filter(None, [policies.boundary]), "boundary")), None),
+            session=self._session_policies(caller.session) if caller.session else None,
+            endpoint=compile_policy(endpoint_policy, "endpoint", endpoint.id)
+            if endpoint and endpoint_policy is not None
+            else None,
+        )
+        keys = _named_keys(layers)
+        tags = {**policies.tags, **(caller.session.tags if caller.session else {})}
+        return Standing(
+            session=caller.session,
+            subject=subject_of(caller.principal),
+            layers=layers,
+            keys=tuple(sorted(keys)),
+            tags=tags,
+            is_lasting=not keys & TIME_KEYS,
+        )
+
+    def _session_policies(self, session: Session) -> tuple[Policy, ...] | None:
+        if session.policies is None and session.policy_arns is None:
+            return None
+        inline = [NamedText("", text) for text in session.policies or ()]
+        managed = map(self._stores.directory.managed_policy, session.policy_arns or ())
+        return _compiled([*inline, *filter(None, managed)], "session")
+
+    def _refused(self, caller: Caller, access: Access, decision: Decision) -> AuthorizationDenied:
+        refused = denial(caller, access, decision)
+        log.info("%s (policy %s, statement %s)", refused, decision.policy, decision.statement)
+        return refused
+
+
+def _remembered(standing: Standing, setting: Setting, access: Access) -> Decision:
+    keys = Context(setting, standing.tags, access, None).select(standing.keys)
+    asked = (access.action, access.resource, *map(keys.get, standing.keys))
+    decision = standing.decisions.get(asked)
+    if decision is None:
+        request = Request(standing.subject, access.action, access.resource, None, keys)
+        decision = decide(request, standing.layers)
+        if len(standing.decisions) >= _DECISIONS:
+            standing.decisions.clear()
+        standing.decisions[asked] = decision
+    return decision
+
+
+def _question(
+    standing: Standing, setting: Setting, access: Access, facts: Facts | None
+) -> Question:
+    layers, names = standing.layers, set(standing.keys)
+    if facts is not None and facts.policy is not None:
+        resource = compile_policy(facts.policy, facts.kind, access.resource)
+        layers = replace(layers, resource=resource, resource_decides=facts.decides)
+        names |= resource.keys
+    keys = Context(setting, standing.tags, access, facts).select(names)
+    account = facts.account if facts else None
+    return Question(
+        Request(standing.subject, access.action, access.resource, account, keys), layers
+    )
+
+
+def subject_of(principal: Principal) -> Subject:
+    return Subject(
+        arn=principal.arn,
+        account=principal.account,
+        kind=principal.kind,
+        role_arn=principal.role_arn,
+        service=None,
+    )
+
+
+@lru_cache(maxsize=4096)
+def compile_policy(text: str, kind: Kind, name: str) -> Policy:
+    """A stored policy: it was valid when it was stored."""
+    return parse_policy(text, kind, name=name)
+
+
+def _compiled(texts: Iterable[NamedText], kind: Kind) -> tuple[Policy, ...]:
+    return tuple(compile_policy(each.text, kind, each.name) for each in texts)
+
+
+def _named_keys(layers: Layers) -> frozenset[str]:
+    policies = [*layers.identity, *(layers.session or ())]
+    policies += [policy for level in layers.service_control for policy in level]
+    policies += [policy for policy in (layers.boundary, layers.endpoint) if policy is not None]
+    return frozenset(key for policy in policies for key in policy.keys)

@@ -1,0 +1,45 @@
+"""The sentence with which AWS refuses: who, which action, on what, and which policy is to blame.
+
+Source: AWS's page on access denied messages; the recorded answers of KMS and Secrets Manager.
+"""
+
+from collections.abc import Mapping
+
+from outcrop.authorization.access import Access
+from outcrop.errors import AuthorizationDenied
+from outcrop.identity import Caller
+from outcrop.security.policy.evaluate import Decision
+
+_LAYERS: Mapping[str, str] = {
+    "identity": "identity-based policy",
+    "resource": "resource-based policy",
+    "boundary": "permissions boundary",
+    "session": "session policy",
+    "service-control": "service control policy",
+    "endpoint": "VPC endpoint policy",
+}
+_WITH_ARTICLE = {name: f"a {text}" for name, text in _LAYERS.items()} | {
+    "identity": "an identity-based policy"
+}
+
+
+def denial(caller: Caller, access: Access, decision: Decision) -> AuthorizationDenied:
+    return AuthorizationDenied(sentence(caller.arn, access, decision))
+
+
+def sentence(arn: str, access: Access, decision: Decision) -> str:
+    subject = f"User: {arn} is not authorized to perform: {access.action}"
+    if access.action == "sts:AssumeRole":
+        # STS does not tell strangers what a role's policies lack.
+        return f"{subject} on resource: {access.resource}"
+    named = access.names or access.resource
+    place = "" if named == "*" else f" on resource: {named}"
+    return f"{subject}{place} {_because(access.action, decision)}"
+
+
+def _because(action: str, decision: Decision) -> str:
+    layer = decision.layer or "identity"
+    if decision.reason == "explicit-deny":
+        named = f": {decision.policy}" if (decision.policy or "").startswith("arn:") else ""
+        return f"with an explicit deny in {_WITH_ARTICLE[layer]}{named}"
+    return f"because no {_LAYERS[layer]} allows the {action} action"

@@ -1,0 +1,33 @@
+"""Which rule an operation is authorized by, and how facts of a service's resources are found.
+
+An operation without a row asks for the action of its own name on "*", as AWS names most of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from outcrop.authorization import bedrock_runtime
+from outcrop.authorization.access import Access, Asked, FindFacts, Rule
+from outcrop.wire.spec import Operation
+
+RULES: Mapping[str, Mapping[str, Rule]] = {
+    "bedrock-runtime": bedrock_runtime.RULES,
+}
+"""By service and operation."""
+
+FIND_FACTS: Mapping[str, FindFacts] = {}
+"""By the service prefix of an action."""
+
+_PREFIXES: Mapping[str, str] = {
+    "bedrock-runtime": "bedrock",
+    "bedrock-agent": "bedrock",
+    "bedrock-agent-runtime": "bedrock",
+}
+
+
+def accesses_of(operation: Operation, asked: Asked) -> Sequence[Access]:
+    """All of them must be allowed."""
+    service = operation.service.name
+    rule = RULES.get(service, {}).get(operation.name)
+    if rule is not None:
+        return rule(asked)
+    return (Access(f"{_PREFIXES.get(service, service)}:{operation.name}"),)
