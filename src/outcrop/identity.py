@@ -61,7 +61,6 @@ class AccessKey:
     session_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     created_at: datetime | None = None
-    last_used_at: datetime | None = None
     session: Session | None = field(default=None, repr=False)
 
 
@@ -101,12 +100,18 @@ class Caller:
         return self.principal.arn
 
 
-class CredentialLookup(Protocol):
-    """Answers from memory: it is asked once a request."""
+class KeyLookup(Protocol):
+    """The long-term keys. Answers from memory: it is asked once a request."""
 
     def find_access_key(self, key_id: str) -> AccessKey | None: ...
 
     def find_api_key(self, key_id: str) -> ApiKey | None: ...
+
+
+class CredentialLookup(KeyLookup, Protocol):
+    """All keys; a temporary one is found by its session token, and for its own key ID only."""
+
+    def find_session_key(self, key_id: str, token: str) -> AccessKey | None: ...
 
 
 class SealedSecretError(Exception):
@@ -121,8 +126,8 @@ class Sealer(Protocol):
     def open(self, envelope: bytes, context: bytes) -> bytes: ...
 
 
-def user_arn(account: str, name: str) -> str:
-    return f"arn:aws:iam::{account}:user/{name}"
+def user_arn(account: str, name: str, path: str = "/") -> str:
+    return f"arn:aws:iam::{account}:user{path}{name}"
 
 
 def root_arn(account: str) -> str:

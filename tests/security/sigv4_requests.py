@@ -9,7 +9,7 @@ from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from outcrop.identity import AccessKey, ApiKey, Caller, Principal
+from outcrop.identity import AccessKey, ApiKey, Caller, CredentialLookup, Principal
 from outcrop.security.authenticate import authenticate
 from outcrop.wire.http import Request
 
@@ -26,7 +26,12 @@ class Keys:
         self._api_keys = {key.id: key for key in api_keys}
 
     def find_access_key(self, key_id: str) -> AccessKey | None:
-        return self._keys.get(key_id)
+        key = self._keys.get(key_id)
+        return key if key and key.session_token is None else None
+
+    def find_session_key(self, key_id: str, token: str) -> AccessKey | None:
+        key = self._keys.get(key_id)
+        return key if key and key.session_token == token else None
 
     def find_api_key(self, key_id: str) -> ApiKey | None:
         return self._api_keys.get(key_id)
@@ -82,7 +87,7 @@ def _text(value: str | bytes) -> str:
 def check(
     request: Request,
     *,
-    keys: Keys | None = None,
+    keys: CredentialLookup | None = None,
     now: datetime | None = None,
     signing_name: str = "bedrock",
     accepts_bearer: bool = True,

@@ -59,4 +59,4 @@ def _find_authorization(request: Request) -> str | None:
 
 
 def _caller(key: AccessKey, claim: Claim, proof: Proof) -> Caller:
-    return Caller(key.principal, key.id, claim.region, proof, key.expires_at)
+    return Caller(key.principal, key.id, claim.region, proof, key.expires_at, key.session)

@@ -82,7 +82,7 @@ def _verify_short_term(
         raise AuthorizationDenied(_INVALID) from error
     if key.expires_at is not None:
         expires_at = min(expires_at, key.expires_at)
-    return Caller(key.principal, key.id, claim.region, "bearer", expires_at)
+    return Caller(key.principal, key.id, claim.region, "bearer", expires_at, key.session)
 
 
 def _presigned_request(encoded: str) -> Request:
