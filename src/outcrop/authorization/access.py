@@ -22,12 +22,14 @@ KeyValues = Mapping[str, str | tuple[str, ...]]
 class Access:
     """May the caller do ``action`` on ``resource`` (an ARN, or "*")? ``keys`` are the service's own
     condition keys and ``aws:requesttag/…``, ``aws:tagkeys``; the global ones are added for all.
-    ``names`` is how a refusal names the resource where that is not ``resource``."""
+    ``names`` is how a refusal names the resource where that is not ``resource``; ``former`` an
+    earlier name of the action, under which policies may still grant or deny it."""
 
     action: str
     resource: str = "*"
     keys: KeyValues = field(default_factory=dict[str, "str | tuple[str, ...]"])
     names: str | None = None
+    former: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,9 @@ class Facts:
     decides: bool = False
     keys: KeyValues = field(default_factory=dict[str, "str | tuple[str, ...]"])
     """Condition keys that follow from the resource, such as ``kms:keyorigin``."""
+    resource: str | None = None
+    """Its ARN, where ``Access.resource`` named it otherwise (an alias, the start of a name): it is
+    what policies are matched against and what a refusal names."""
 
 
 Rule = Callable[[Asked], Sequence[Access]]

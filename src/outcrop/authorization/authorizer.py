@@ -74,6 +74,16 @@ class Authorizer:
                 raise self._refused(setting.caller, access, decision)
 
     async def decide(self, setting: Setting, access: Access) -> Decision:
+        decision = await self._decide(setting, access)
+        if access.former is None or decision.reason == "explicit-deny":
+            return decision
+        # What policies say of the action under its earlier name counts as well.
+        former = await self._decide(setting, replace(access, action=access.former, former=None))
+        if former.reason == "explicit-deny" or not decision.allowed:
+            return former if former.reason != "implicit-deny" else decision
+        return decision
+
+    async def _decide(self, setting: Setting, access: Access) -> Decision:
         standing = self._standing(setting)
         if standing is None:
             return _GONE

@@ -5,23 +5,17 @@ An operation without a row asks for the action of its own name on "*", as AWS na
 
 from collections.abc import Mapping, Sequence
 
-from outcrop.authorization import bedrock_runtime
+from outcrop.authorization import bedrock
 from outcrop.authorization.access import Access, Asked, FindFacts, Rule
 from outcrop.wire.spec import Operation
 
 RULES: Mapping[str, Mapping[str, Rule]] = {
-    "bedrock-runtime": bedrock_runtime.RULES,
+    **bedrock.RULES,
 }
 """By service and operation."""
 
 FIND_FACTS: Mapping[str, FindFacts] = {}
 """By the service prefix of an action."""
-
-_PREFIXES: Mapping[str, str] = {
-    "bedrock-runtime": "bedrock",
-    "bedrock-agent": "bedrock",
-    "bedrock-agent-runtime": "bedrock",
-}
 
 
 def accesses_of(operation: Operation, asked: Asked) -> Sequence[Access]:
@@ -30,4 +24,4 @@ def accesses_of(operation: Operation, asked: Asked) -> Sequence[Access]:
     rule = RULES.get(service, {}).get(operation.name)
     if rule is not None:
         return rule(asked)
-    return (Access(f"{_PREFIXES.get(service, service)}:{operation.name}"),)
+    return (Access(f"{operation.service.signing_name}:{operation.name}"),)
