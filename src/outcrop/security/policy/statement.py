@@ -1,0 +1,68 @@
+"""One statement, compiled: does it apply to a request, and where does it stand in its document."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from outcrop.security.policy.conditions import Condition
+from outcrop.security.policy.patterns import Keys, PatternSet
+from outcrop.security.policy.principals import Grant, Principals
+from outcrop.security.policy.request import Request, Subject
+
+Effect = Literal["Allow", "Deny"]
+
+# Actions have no variables.
+_NO_KEYS: Keys = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Line and column as SimulatePrincipalPolicy gives them: just after the token before."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    sid: str | None
+    effect: Effect
+    actions: PatternSet
+    not_actions: bool
+    # None: the kind of policy has no resources (a trust policy).
+    resources: PatternSet | None
+    not_resources: bool
+    # None: the kind of policy names no principals, or the endpoint's policy means everyone.
+    principals: Principals | None
+    not_principals: bool
+    conditions: tuple[Condition, ...]
+    start: Position
+    end: Position
+
+    def applies(self, action: str, request: Request) -> bool:
+        """To the request, by whomever it is made; ``action`` is the request's in lower case."""
+        keys = request.keys
+        # Spelled out: this is the path of every request.
+        if self.actions.matches(action, _NO_KEYS) is self.not_actions:
+            return False
+        if not self.covers(request.resource, keys):
+            return False
+        for condition in self.conditions:  # noqa: SIM110
+            if not condition.matches(keys):
+                return False
+        return True
+
+    def names(self, action: str) -> bool:
+        return self.actions.matches(action, _NO_KEYS) is not self.not_actions
+
+    def covers(self, resource: str, keys: Keys) -> bool:
+        if self.resources is None:
+            return True
+        return self.resources.matches(resource, keys) is not self.not_resources
+
+    def grant(self, subject: Subject) -> Grant:
+        """How closely the statement names the subject; NONE: it is not about it."""
+        if self.principals is None:
+            return Grant.BOUNDED
+        if self.not_principals:
+            return Grant.NONE if self.principals.excepts(subject) else Grant.BOUNDED
+        return self.principals.grant(subject)
