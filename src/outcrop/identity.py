@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 PrincipalKind = Literal["root", "user", "role", "federated"]
 KeyStatus = Literal["Active", "Inactive"]
 Proof = Literal["header", "query", "bearer"]
+PayloadKind = Literal["hash", "unsigned", "chunks", "chunks-trailer", "unsigned-trailer"]
 
 _LONG_TERM_PREFIX = "ABSK"
 
@@ -78,10 +79,24 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class PayloadProof:
+    """What a verified signature says of a body that has not been read: its ``sha256`` in hex, or
+    with ``signature``, ``key``, ``timestamp`` and ``scope`` how its chunks are signed in turn."""
+
+    kind: PayloadKind
+    sha256: str = ""
+    signature: str = field(default="", repr=False)
+    key: bytes = field(default=b"", repr=False)
+    timestamp: str = ""
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """``key_id`` is the access key's or the bearer key's. ``region`` is the credential scope's; a
     long-term bearer key has none. ``via`` are the services that call on the caller's behalf, the
-    first one first (``s3.us-east-1.amazonaws.com``)."""
+    first one first (``s3.us-east-1.amazonaws.com``). ``payload`` is there while the body is yet to
+    be read."""
 
     principal: Principal
     key_id: str
@@ -90,6 +105,7 @@ class Caller:
     session_expires_at: datetime | None = None
     session: Session | None = None
     via: tuple[str, ...] = ()
+    payload: PayloadProof | None = field(default=None, repr=False, compare=False)
 
     @property
     def account(self) -> str:

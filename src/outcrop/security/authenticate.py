@@ -5,11 +5,15 @@ An Authorization header decides alone; the query is read only where there is non
 
 from datetime import datetime
 
-from outcrop.errors import IncompleteSignatureException, MissingAuthenticationTokenException
-from outcrop.identity import AccessKey, Caller, CredentialLookup, Proof
+from outcrop.errors import (
+    IncompleteSignatureException,
+    MissingAuthenticationTokenException,
+    ServiceError,
+)
+from outcrop.identity import AccessKey, Caller, CredentialLookup, PayloadProof, Proof
 from outcrop.security.bearer import find_bearer_token, verify_bearer
 from outcrop.security.claim import Claim, is_presigned, read_header, read_query
-from outcrop.security.sigv4 import verify
+from outcrop.security.sigv4 import payload_proof, verify
 from outcrop.wire.http import Request
 
 MAX_AUTHORIZATION_CHARS = 16_384
@@ -35,7 +39,7 @@ def authenticate(
         if token is not None:
             return verify_bearer(token, signing_name=signing_name, lookup=lookup, now=now)
     proof: Proof = "query" if authorization is None else "header"
-    claim = read_query(request) if authorization is None else read_header(request, authorization)
+    claim = _read_claim(request, authorization, signing_name)
     key = verify(
         request,
         claim,
@@ -44,7 +48,30 @@ def authenticate(
         now=now,
         unsigned_payload=unsigned_payload,
     )
-    return _caller(key, claim, proof)
+    payload = payload_proof(claim, key) if request.incoming is not None else None
+    return _caller(key, claim, proof, payload)
+
+
+def _read_claim(request: Request, authorization: str | None, signing_name: str) -> Claim:
+    if authorization is not None:
+        return read_header(request, authorization)
+    try:
+        return read_query(request)
+    except IncompleteSignatureException as error:
+        if signing_name != "s3":
+            raise
+        is_missing = error.message.startswith("AWS query-string parameters must include")
+        raise ServiceError(
+            "AuthorizationQueryParametersError",
+            _MISSING_IN_QUERY if is_missing else error.message,
+            status=400,
+        ) from error
+
+
+_MISSING_IN_QUERY = (
+    "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, "
+    "X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+)
 
 
 def _find_authorization(request: Request) -> str | None:
@@ -58,5 +85,13 @@ def _find_authorization(request: Request) -> str | None:
     return values[0] if values else None
 
 
-def _caller(key: AccessKey, claim: Claim, proof: Proof) -> Caller:
-    return Caller(key.principal, key.id, claim.region, proof, key.expires_at, key.session)
+def _caller(key: AccessKey, claim: Claim, proof: Proof, payload: PayloadProof | None) -> Caller:
+    return Caller(
+        key.principal,
+        key.id,
+        claim.region,
+        proof,
+        key.expires_at,
+        key.session,
+        payload=payload,
+    )

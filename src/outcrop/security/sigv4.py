@@ -6,6 +6,7 @@ Sources: AWS's signing reference, the published vectors, answers recorded from t
 
 import hmac
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
@@ -14,21 +15,31 @@ from outcrop.errors import (
     ExpiredTokenException,
     InvalidSignatureException,
     NotImplementedException,
+    ServiceError,
     UnrecognizedClientException,
 )
-from outcrop.identity import AccessKey, CredentialLookup
+from outcrop.identity import AccessKey, CredentialLookup, PayloadKind, PayloadProof
 from outcrop.security.canonical import PRESIGNED, canonical_headers, canonical_resources
 from outcrop.security.claim import ALGORITHM, Claim
 from outcrop.wire.http import Request
 
 CLOCK_SKEW = timedelta(minutes=5)
+S3_CLOCK_SKEW = timedelta(minutes=15)
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+STREAMED_PAYLOADS: Mapping[str, PayloadKind] = {
+    UNSIGNED_PAYLOAD: "unsigned",
+    "STREAMING-UNSIGNED-PAYLOAD-TRAILER": "unsigned-trailer",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD": "chunks",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER": "chunks-trailer",
+}
+"""What ``x-amz-content-sha256`` may say instead of a hash."""
 
 _MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS "
     "Secret Access Key and signing method. Consult the service documentation for details."
 )
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+_HEX_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _BASIC = "%Y%m%dT%H%M%SZ"
 
 
@@ -48,9 +59,9 @@ def verify(
     key = _get_key(claim, lookup, now)
     _check_scope(claim, signing_name)
     _check_signed_headers(request, claim)
-    _check_time(claim, now)
     is_s3 = signing_name == "s3"
-    payload = _payload_hash(request, claim, unsigned_payload or is_s3, is_s3)
+    _check_time(claim, now, is_s3)
+    payload = _signed_payload(request, claim, unsigned_payload or is_s3, is_s3)
     tail = (
         f"{canonical_headers(request, claim.signed_headers)}\n"
         f"{';'.join(claim.signed_headers)}\n{payload}"
@@ -67,6 +78,21 @@ def verify(
         if hmac.compare_digest(computed, claimed):
             return key
     raise InvalidSignatureException(_MISMATCH)
+
+
+def payload_proof(claim: Claim, key: AccessKey) -> PayloadProof:
+    """What a claim that ``verify`` has confirmed says of a body that is yet to be read."""
+    declared = claim.content_sha256 or UNSIGNED_PAYLOAD
+    kind = STREAMED_PAYLOADS.get(declared, "hash")
+    if kind in ("hash", "unsigned"):
+        return PayloadProof(kind, declared if kind == "hash" else "")
+    return PayloadProof(
+        kind,
+        signature=claim.signature,
+        key=signing_key(key.secret, claim.date, claim.region, claim.service),
+        timestamp=claim.timestamp,
+        scope=f"{claim.date}/{claim.region}/{claim.service}/aws4_request",
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -117,15 +143,18 @@ def _check_signed_headers(request: Request, claim: Claim) -> None:
             )
 
 
-def _check_time(claim: Claim, now: datetime) -> None:
-    if claim.time > now + CLOCK_SKEW:
-        latest = (now + CLOCK_SKEW).strftime(_BASIC)
+def _check_time(claim: Claim, now: datetime, is_s3: bool) -> None:
+    skew = S3_CLOCK_SKEW if is_s3 else CLOCK_SKEW
+    if claim.time > now + skew:
+        latest = (now + skew).strftime(_BASIC)
         raise InvalidSignatureException(
             f"Signature not yet current: {claim.timestamp} is still later than {latest} "
-            f"({now.strftime(_BASIC)} + 5 min.)"
+            f"({now.strftime(_BASIC)} + {_duration(skew)})"
         )
-    lifetime = CLOCK_SKEW if claim.expires_s is None else timedelta(seconds=claim.expires_s)
+    lifetime = skew if claim.expires_s is None else timedelta(seconds=claim.expires_s)
     if claim.time < now - lifetime:
+        if is_s3 and claim.expires_s is not None:
+            raise ServiceError("AccessDenied", "Request has expired", status=403)
         earliest = (now - lifetime).strftime(_BASIC)
         raise InvalidSignatureException(
             f"Signature expired: {claim.timestamp} is now earlier than {earliest} "
@@ -138,18 +167,58 @@ def _duration(lifetime: timedelta) -> str:
     return f"{minutes} min." if not seconds else f"{minutes * 60 + seconds} sec."
 
 
-def _payload_hash(request: Request, claim: Claim, unsigned_payload: bool, is_s3: bool) -> str:
+def _signed_payload(request: Request, claim: Claim, unsigned_payload: bool, is_s3: bool) -> str:
+    """What the signature covers in place of the body: usually its hash."""
     declared = claim.content_sha256
-    if declared is None and is_s3 and claim.expires_s is not None:
-        return UNSIGNED_PAYLOAD
+    if is_s3:
+        declared = _declared_by_s3(claim)
+        if request.incoming is not None:
+            return declared
     if declared == UNSIGNED_PAYLOAD and unsigned_payload:
         return UNSIGNED_PAYLOAD
     if declared is not None and declared.startswith("STREAMING-"):
         raise NotImplementedException(
-            f"A payload signed in chunks ({declared[:64]}) is not supported yet. "
+            f"A payload signed in chunks ({declared[:64]}) is not supported by this operation. "
             "Sign the whole payload instead."
         )
     actual = sha256(request.body).hexdigest()
-    if declared is not None and declared != actual:
-        raise InvalidSignatureException(_MISMATCH)
-    return actual
+    if declared is None or hmac.compare_digest(
+        declared.encode("utf-8", "replace"), actual.encode()
+    ):
+        return actual
+    if is_s3:
+        raise ServiceError(
+            "XAmzContentSHA256Mismatch",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            status=400,
+            ClientComputedContentSHA256=declared,
+            S3ComputedContentSHA256=actual,
+        )
+    raise InvalidSignatureException(_MISMATCH)
+
+
+def _declared_by_s3(claim: Claim) -> str:
+    """S3 wants every request to say how its body is signed; a presigned URL leaves it open."""
+    declared = claim.content_sha256
+    if declared is None and claim.expires_s is not None:
+        return UNSIGNED_PAYLOAD
+    if declared is None:
+        raise ServiceError(
+            "InvalidRequest",
+            "Missing required header for this request: x-amz-content-sha256",
+            status=400,
+        )
+    if declared.startswith("STREAMING-AWS4-ECDSA-"):
+        raise NotImplementedException(
+            f"Outcrop does not verify signatures with elliptic curves ({declared[:64]}). "
+            "Sign with AWS4-HMAC-SHA256."
+        )
+    if declared not in STREAMED_PAYLOADS and not _HEX_SHA256.fullmatch(declared):
+        raise ServiceError(
+            "InvalidArgument",
+            f"x-amz-content-sha256 must be {', '.join(STREAMED_PAYLOADS)} or a valid sha256 value.",
+            status=400,
+            ArgumentName="x-amz-content-sha256",
+            ArgumentValue=declared[:128],
+        )
+    return declared
