@@ -5,13 +5,15 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from opened_stores import Opened, open_stores
+from opened_stores import AWS_MANAGED, Opened, open_stores
 
 from outcrop.identity import Principal, SealedSecretError, parse_api_key
 from outcrop.security.masterkey import MasterKey
 from outcrop.stores.database import DatabaseUnusable
 from outcrop.stores.failures import NameTaken, NoSuchItem
 from outcrop.stores.identities import TOPIC, IdentityDirectory
+from outcrop.stores.key_uses import KeyUse
+from outcrop.stores.resources import Resources
 from outcrop.stores.watch import ChangeWatcher
 
 
@@ -144,19 +146,24 @@ async def test_the_time_of_last_use_is_written_when_the_watcher_closes(stores: O
     admin = await admin_of(stores)
     key = await stores.keys.create_access_key(admin)
     used = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    stores.directory.touch(key.id, used)
+    stores.directory.touch(key.id, used, "bedrock", "us-east-1")
     stores.directory.touch("AKIAUNKNOWN", used)
     watcher = ChangeWatcher(stores.database, {}, stores.directory.flush)
     watcher.start()
     await watcher.close()
     await stores.directory.load()
-    assert stores.keys.get_access_key(admin.account, key.id).last_used_at == used
+    other = await open_stores(stores.file)
+    assert other.directory.last_use(key.id) == KeyUse(used, "bedrock", "us-east-1")
+    assert other.directory.last_use("AKIAUNKNOWN") is None
+    await other.database.close()
 
 
 async def test_the_wrong_master_key_is_refused(stores: Opened) -> None:
     await stores.keys.create_access_key(await admin_of(stores))
     with pytest.raises(SealedSecretError, match="does not open the secrets"):
-        await IdentityDirectory(stores.database, MasterKey(bytes(32))).load()
+        await IdentityDirectory(
+            Resources(stores.database), stores.database, MasterKey(bytes(32)), AWS_MANAGED.get
+        ).load()
 
 
 async def test_a_time_of_use_that_could_not_be_written_is_written_later(stores: Opened) -> None:
@@ -172,10 +179,9 @@ async def test_a_time_of_use_that_could_not_be_written_is_written_later(stores: 
         await stores.directory.flush()
     other.close()
     await stores.directory.flush()
-    await stores.directory.load()
-    found = stores.directory.find_access_key(key.id)
-    assert found is not None
-    assert found.last_used_at == used
+    again = await open_stores(stores.file)
+    assert again.directory.last_use(key.id) == KeyUse(used, "", "")
+    await again.database.close()
 
 
 async def test_a_watcher_outlives_a_busy_database_and_tells_of_its_own_death(

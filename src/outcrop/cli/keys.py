@@ -25,6 +25,7 @@ from outcrop.config import Config
 from outcrop.identity import AccessKey, ApiKey, KeyStatus
 from outcrop.server.state import State, open_state
 from outcrop.stores.bootstrap import ADMIN_NAME
+from outcrop.stores.key_uses import KeyUse
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -79,9 +80,13 @@ def list_keys(
 
     async def work(state: State) -> list[dict[str, str | None]]:
         account = state.foundation.account
+        directory = state.stores.directory
         return [
-            *map(_describe_access_key, state.stores.directory.list_access_keys(account)),
-            *map(_describe_api_key, state.stores.directory.list_api_keys(account)),
+            *(
+                _describe_access_key(key, directory.last_use(key.id))
+                for key in directory.list_access_keys(account)
+            ),
+            *map(_describe_api_key, directory.list_api_keys(account)),
         ]
 
     with plain_errors():
@@ -133,7 +138,7 @@ def _run(config: Config, work: Callable[[State], Coroutine[Any, Any, Result]]) -
     return asyncio.run(with_state())
 
 
-def _describe_access_key(key: AccessKey) -> dict[str, str | None]:
+def _describe_access_key(key: AccessKey, use: KeyUse | None) -> dict[str, str | None]:
     return {
         "id": key.id,
         "kind": "access key",
@@ -141,7 +146,7 @@ def _describe_access_key(key: AccessKey) -> dict[str, str | None]:
         "status": key.status,
         "created": _time(key.created_at),
         "expires": None,
-        "last_used": _time(key.last_used_at),
+        "last_used": _time(use.time if use else None),
     }
 
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outcrop.security.masterkey import MasterKey, load_master_key
+from outcrop.stores.accounts import IdentityStore
 from outcrop.stores.bindings import BindingStore
 from outcrop.stores.bootstrap import Foundation, Presets, lay_foundation, read_presets
 from outcrop.stores.database import Database
 from outcrop.stores.directory import DataDirectory
-from outcrop.stores.identities import IdentityDirectory, IdentityStore
+from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS
+from outcrop.stores.identities import FULL_ACCESS_TEXT, IdentityDirectory
 from outcrop.stores.keys import KeyStore
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Resources
@@ -48,14 +50,16 @@ async def open_state(data_dir: Path, environment: Mapping[str, str]) -> AsyncGen
 
 
 async def _assemble(database: Database, key: MasterKey, presets: Presets) -> State:
-    directory = IdentityDirectory(database, key)
-    identities = IdentityStore(database)
-    keys = KeyStore(database, key, directory)
+    resources = Resources(database)
+    managed = {ADMINISTRATOR_ACCESS: FULL_ACCESS_TEXT}
+    directory = IdentityDirectory(resources, database, key, managed.get)
+    identities = IdentityStore(resources)
+    keys = KeyStore(resources, key, directory)
     foundation = await lay_foundation(identities, keys, directory, presets)
     stores = Stores(
         database=database,
         sealer=key,
-        resources=Resources(database),
+        resources=resources,
         directory=directory,
         identities=identities,
         keys=keys,

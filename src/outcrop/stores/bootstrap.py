@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from outcrop.identity import AccessKey, Principal, user_arn
+from outcrop.identity import AccessKey, Principal
+from outcrop.stores.accounts import IdentityStore
 from outcrop.stores.failures import StoreError
-from outcrop.stores.identities import ROOT_NAME, IdentityDirectory, IdentityStore
+from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS, ROOT_NAME
+from outcrop.stores.identities import IdentityDirectory
 from outcrop.stores.keys import KeyStore
 
 ADMIN_NAME = "admin"
@@ -65,15 +67,16 @@ async def lay_foundation(
     identities: IdentityStore, keys: KeyStore, directory: IdentityDirectory, presets: Presets
 ) -> Foundation:
     await directory.load()
-    existing = await identities.list_accounts()
+    existing = [account.name for account in await identities.list_accounts()]
     account = await _get_account(identities, existing, presets.account)
     root = await identities.get_user(account, ROOT_NAME)
     admin = await identities.find_user(account, ADMIN_NAME)
+    attached = (ADMINISTRATOR_ACCESS,)
     if admin is None and (presets.root or presets.admin):
-        admin = await identities.create_user(account, ADMIN_NAME)
+        admin = await identities.create_user(account, ADMIN_NAME, attached=attached)
     elif admin is None:
-        admin = Principal(account, ADMIN_NAME, user_arn(account, ADMIN_NAME), "user")
-        await keys.create_user_with_access_key(admin)
+        key = await keys.create_user_with_access_key(account, ADMIN_NAME, attached=attached)
+        admin = key.principal
     if presets.root:
         await _keep_key(keys, directory, root, presets.root)
     if presets.admin:

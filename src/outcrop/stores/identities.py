@@ -1,152 +1,317 @@
-"""Accounts, users and the directory of their keys.
+"""The directory: every identity of the deployment in memory, for authentication and decisions.
 
-The directory answers from memory; every write and every other process's change refreshes it.
+It takes in the changes of this process before their writers go on, and is read anew when another
+process has changed something. Whoever caches what follows from it keys that on ``version``.
 """
 
 import asyncio
-import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from typing import Any, Final
 
 from outcrop.identity import AccessKey, ApiKey, Principal, Sealer, root_arn, user_arn
 from outcrop.stores.database import Database
-from outcrop.stores.failures import NameTaken, NoSuchItem, StoreError
-from outcrop.stores.tables import (
-    access_keys,
-    accounts,
-    api_keys,
-    from_ms,
-    now_ms,
-    to_ms,
-    users,
+from outcrop.stores.iam_items import Held
+from outcrop.stores.iam_names import FULL_ACCESS, ROOT_NAME
+from outcrop.stores.iam_records import (
+    TOPIC as TOPIC,
+    AccessKeyRecord,
+    AccountRecord,
+    GroupRecord,
+    PolicyRecord,
+    RoleRecord,
+    ServiceControlPolicyRecord,
+    ServiceCredentialRecord,
+    UserRecord,
 )
+from outcrop.stores.key_uses import KeyUse, KeyUses
+from outcrop.stores.resources import Change, Item, Record, Resources
 
-TOPIC = "identities"
-ROOT_NAME = "root"
+FULL_ACCESS_TEXT: Final = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
+)
+_ALLOWS_NOTHING: Final = '{"Version":"2012-10-17","Statement":[]}'
 
 
-class IdentityStore:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+@dataclass(frozen=True, slots=True)
+class NamedText:
+    """A policy's text; ``name`` is its ARN, or the name of an inline or service control policy."""
 
-    async def create_account(self, name: str, account: str | None = None) -> str:
-        """The account's ID; its root user comes with it."""
-        chosen = account or str(secrets.randbelow(9 * 10**11) + 10**11)
-        root = Principal(chosen, ROOT_NAME, root_arn(chosen), "root")
-        try:
-            async with self._database.write() as connection:
-                await connection.execute(
-                    sa.insert(accounts).values(id=chosen, name=name, created_at_ms=now_ms())
-                )
-                await connection.execute(sa.insert(users).values(user_row(root)))
-        except IntegrityError as error:
-            raise NameTaken(f"There is an account {chosen} already.") from error
-        return chosen
+    name: str
+    text: str
 
-    async def list_accounts(self) -> list[str]:
-        async with self._database.read() as connection:
-            rows = await connection.scalars(
-                sa.select(accounts.c.id).order_by(accounts.c.created_at_ms, accounts.c.id)
-            )
-            return list(rows)
 
-    async def create_user(self, account: str, name: str) -> Principal:
-        principal = Principal(account, name, user_arn(account, name), "user")
-        try:
-            async with self._database.write() as connection:
-                await connection.execute(sa.insert(users).values(user_row(principal)))
-        except IntegrityError as error:
-            raise NameTaken(
-                f"Account {account} has a user {name!r} already, or there is no such account."
-            ) from error
-        return principal
+@dataclass(frozen=True, slots=True)
+class PrincipalPolicies:
+    """What bounds a user or role, whatever it asks. ``tags`` are those of the user or role;
+    ``service_control`` is empty where the account is not restricted."""
 
-    async def find_user(self, account: str, name: str) -> Principal | None:
-        query = sa.select(users).where(users.c.account == account, users.c.name == name)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).mappings().first()
-        return _principal(row) if row else None
-
-    async def get_user(self, account: str, name: str) -> Principal:
-        user = await self.find_user(account, name)
-        if user is None:
-            raise NoSuchItem(f"Account {account} has no user {name!r}.")
-        return user
-
-    async def list_users(self, account: str) -> list[Principal]:
-        query = sa.select(users).where(users.c.account == account).order_by(users.c.name)
-        async with self._database.read() as connection:
-            return [_principal(row) for row in (await connection.execute(query)).mappings()]
+    identity: tuple[NamedText, ...]
+    boundary: NamedText | None
+    tags: Mapping[str, str]
+    service_control: tuple[tuple[NamedText, ...], ...]
 
 
 class IdentityDirectory:
-    """Every key of the deployment, in memory; a ``CredentialLookup``."""
+    """``aws_managed`` gives the text of a policy that AWS manages, by its ARN. A
+    ``CredentialLookup`` of long-term keys."""
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
-        self._database = database
+    def __init__(
+        self,
+        resources: Resources,
+        database: Database,
+        sealer: Sealer,
+        aws_managed: Callable[[str], str | None],
+    ) -> None:
+        self._resources = resources
         self._sealer = sealer
-        self._access_keys: dict[str, AccessKey] = {}
-        self._api_keys: dict[str, ApiKey] = {}
-        self._opened: dict[bytes, str] = {}
-        self._used: dict[str, datetime] = {}
+        self._aws_managed = aws_managed
+        self._uses = KeyUses(database)
         self._loading = asyncio.Lock()
+        self._opened: dict[bytes, str] = {}
+        self.version = 0
+        self._replace(())
+        resources.listen(TOPIC, self._take, self.load)
 
     def find_access_key(self, key_id: str) -> AccessKey | None:
-        return self._access_keys.get(key_id)
+        key = self._access_keys.get(key_id)
+        if key is None:
+            item = self._access_key_items.find_arn(key_id)
+            owner = self._owner(item) if item else None
+            if item is None or owner is None:
+                return None
+            secret = self._opened[item.record.sealed_secret]
+            key = self._access_keys[key_id] = _access_key(item, owner, secret)
+        return key
 
     def find_api_key(self, key_id: str) -> ApiKey | None:
-        return self._api_keys.get(key_id)
+        key = self._api_keys.get(key_id)
+        if key is None:
+            item = self._credentials.find_arn(key_id)
+            owner = self._owner(item) if item else None
+            if item is None or owner is None:
+                return None
+            key = self._api_keys[key_id] = _api_key(item, owner)
+        return key
 
     def list_access_keys(self, account: str) -> list[AccessKey]:
-        return [key for key in self._access_keys.values() if key.principal.account == account]
+        items = sorted(self._access_key_items.of(account), key=_age)
+        return [key for key in map(self.find_access_key, _names(items)) if key]
 
     def list_api_keys(self, account: str) -> list[ApiKey]:
-        return [key for key in self._api_keys.values() if key.principal.account == account]
+        items = sorted(self._credentials.of(account), key=_age)
+        return [key for item in items if (key := self.find_api_key(item.record.username))]
 
-    def touch(self, key_id: str, when: datetime) -> None:
+    def access_keys_of(self, account: str, user: str) -> list[Item[AccessKeyRecord]]:
+        return sorted(self._access_key_items.of(account, parent=user), key=_age)
+
+    def credentials_of(
+        self, account: str, user: str | None = None
+    ) -> list[Item[ServiceCredentialRecord]]:
+        """Of one user, or of all."""
+        return sorted(self._credentials.of(account, parent=user), key=_age)
+
+    def accounts(self) -> list[Item[AccountRecord]]:
+        """The oldest first."""
+        return sorted(self._accounts, key=_age)
+
+    def find_account(self, account: str) -> Item[AccountRecord] | None:
+        return self._accounts.find(account, account)
+
+    def find_user(self, account: str, name: str) -> Item[UserRecord] | None:
+        """None for the root user, who is none of IAM's."""
+        item = self._users.find(account, name)
+        return item if item and item.record.kind == "user" else None
+
+    def users(self, account: str) -> list[Item[UserRecord]]:
+        return [item for item in self._users.of(account) if item.record.kind == "user"]
+
+    def find_group(self, account: str, name: str) -> Item[GroupRecord] | None:
+        return self._groups.find(account, name)
+
+    def groups(self, account: str) -> list[Item[GroupRecord]]:
+        return self._groups.of(account)
+
+    def find_role(self, account: str, name: str) -> Item[RoleRecord] | None:
+        return self._roles.find(account, name)
+
+    def find_role_arn(self, arn: str) -> Item[RoleRecord] | None:
+        return self._roles.find_arn(arn)
+
+    def roles(self, account: str) -> list[Item[RoleRecord]]:
+        return self._roles.of(account)
+
+    def find_policy(self, arn: str) -> Item[PolicyRecord] | None:
+        """A customer-managed policy."""
+        return self._policies.find_arn(arn)
+
+    def policies(self, account: str) -> list[Item[PolicyRecord]]:
+        return self._policies.of(account)
+
+    def service_control_policies(self) -> list[Item[ServiceControlPolicyRecord]]:
+        return self._service_control.of("")
+
+    def managed_policy(self, arn: str) -> NamedText | None:
+        """The default version of a policy of a customer or of AWS."""
+        item = self._policies.find_arn(arn)
+        if item is not None:
+            return NamedText(arn, item.record.versions[item.record.default_version].document)
+        text = self._aws_managed(arn)
+        return None if text is None else NamedText(arn, text)
+
+    def is_current(self, principal: Principal) -> bool:
+        """Whether this very user or role is there, not another one of its name."""
+        return self._find_subject(principal) is not None
+
+    def policies_of(self, principal: Principal) -> PrincipalPolicies | None:
+        """None where the user or role is gone. A federated user has those of its issuer: ask for
+        that one."""
+        subject = self._find_subject(principal)
+        if subject is None:
+            return None
+        known = self._gathered.get(subject.record.id)
+        if known is None:
+            known = self._gathered[subject.record.id] = self._gather(subject)
+        return known
+
+    def last_use(self, key_id: str) -> KeyUse | None:
+        return self._uses.find(key_id)
+
+    def touch(self, key_id: str, when: datetime, service: str = "", region: str = "") -> None:
         """Remembers a use; ``flush`` writes what was remembered."""
-        if key_id in self._access_keys:
-            self._used[key_id] = when
+        if self._access_key_items.find_arn(key_id):
+            self._uses.touch(key_id, KeyUse(when, service, region))
 
     async def flush(self) -> None:
-        """Writes the times of last use. A use that was not flushed is lost with the process."""
-        if not self._used:
-            return
-        used, self._used = self._used, {}
-        statement = (
-            sa.update(access_keys)
-            .where(access_keys.c.id == sa.bindparam("key_id"))
-            .values(last_used_at_ms=sa.bindparam("used_at_ms"))
-        )
-        rows = [{"key_id": key_id, "used_at_ms": to_ms(when)} for key_id, when in used.items()]
-        try:
-            async with self._database.write() as connection:
-                await connection.execute(statement, rows)
-        except StoreError:
-            self._used = used | self._used
-            raise
+        await self._uses.flush()
 
     async def load(self) -> None:
-        """Reads all keys anew; on return every committed change is seen."""
+        """Reads everything anew; on return every committed change is seen."""
         async with self._loading:
-            async with self._database.read() as connection:
-                key_rows = (await connection.execute(_with_owner(access_keys))).mappings().all()
-                api_rows = (await connection.execute(_with_owner(api_keys))).mappings().all()
-            opened = {row["sealed_secret"]: self._open(row) for row in key_rows}
-            self._opened = opened
-            self._access_keys = {
-                row["id"]: _access_key(row, opened[row["sealed_secret"]]) for row in key_rows
-            }
-            self._api_keys = {row["id"]: _api_key(row) for row in api_rows}
+            await self._uses.load()
+            self._replace(await self._resources.snapshot(*_TYPES))
 
-    def _open(self, row: Any) -> str:
-        known = self._opened.get(row["sealed_secret"])
-        if known is not None:
-            return known
-        return self._sealer.open(row["sealed_secret"], secret_context(row["id"])).decode()
+    def _replace(self, items: Sequence[Item[Any]]) -> None:
+        self._accounts = Held[AccountRecord]()
+        self._service_control = Held[ServiceControlPolicyRecord]()
+        self._users = Held[UserRecord]()
+        self._groups = Held[GroupRecord]()
+        self._roles = Held[RoleRecord]()
+        self._policies = Held[PolicyRecord]()
+        self._access_key_items = Held[AccessKeyRecord]()
+        self._credentials = Held[ServiceCredentialRecord]()
+        self._held: dict[type[Record], Held[Any]] = {
+            AccountRecord: self._accounts,
+            ServiceControlPolicyRecord: self._service_control,
+            UserRecord: self._users,
+            GroupRecord: self._groups,
+            RoleRecord: self._roles,
+            PolicyRecord: self._policies,
+            AccessKeyRecord: self._access_key_items,
+            ServiceCredentialRecord: self._credentials,
+        }
+        opened, self._opened = self._opened, {}
+        for item in items:
+            self._held[type(item.record)].put(item)
+            if isinstance(item.record, AccessKeyRecord):
+                self._open(item.name, item.record.sealed_secret, opened)
+        self._moved_on()
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            held = self._held[change.type]
+            if change.item is not None:
+                held.put(change.item)
+                if isinstance(change.item.record, AccessKeyRecord):
+                    self._open(change.place.name, change.item.record.sealed_secret, self._opened)
+            else:
+                held.remove(change.place)
+                if change.type is AccessKeyRecord:
+                    self._uses.forget(change.place.name)
+        self._moved_on()
+
+    def _moved_on(self) -> None:
+        """What was made from the records is made anew when it is asked for."""
+        self._access_keys: dict[str, AccessKey] = {}
+        self._api_keys: dict[str, ApiKey] = {}
+        self._gathered: dict[str, PrincipalPolicies] = {}
+        self.version += 1
+
+    def _open(self, key_id: str, sealed: bytes, known: Mapping[bytes, str]) -> None:
+        secret = known.get(sealed)
+        if secret is None:
+            secret = self._sealer.open(sealed, secret_context(key_id)).decode()
+        self._opened[sealed] = secret
+
+    def _owner(self, item: Item[Any]) -> Principal | None:
+        user = self._users.find(item.place.account, item.parent)
+        return principal_of(user) if user else None
+
+    def _find_subject(self, principal: Principal) -> Item[UserRecord] | Item[RoleRecord] | None:
+        found: Item[UserRecord] | Item[RoleRecord] | None
+        match principal.kind:
+            case "root":
+                return self._users.find(principal.account, ROOT_NAME)
+            case "user":
+                found = self.find_user(principal.account, principal.name)
+            case "role":
+                found = self.find_role_arn(principal.role_arn) if principal.role_arn else None
+            case "federated":
+                return None
+        unique_id = principal.id.partition(":")[0]
+        return found if found and unique_id in ("", found.record.id) else None
+
+    def _gather(self, subject: Item[UserRecord] | Item[RoleRecord]) -> PrincipalPolicies:
+        account, record = subject.place.account, subject.record
+        identity = self._policies_in(record)
+        for name in record.groups if isinstance(record, UserRecord) else ():
+            group = self.find_group(account, name)
+            identity += self._policies_in(group.record) if group else ()
+        boundary = None
+        if record.boundary is not None:
+            boundary = self.managed_policy(record.boundary) or NamedText(
+                record.boundary, _ALLOWS_NOTHING
+            )
+        return PrincipalPolicies(identity, boundary, subject.tags, self._bounds_of(account))
+
+    def _policies_in(self, record: UserRecord | GroupRecord | RoleRecord) -> tuple[NamedText, ...]:
+        attached = (self.managed_policy(arn) for arn in record.attached)
+        inline = (NamedText(name, text) for name, text in record.inline.items())
+        return (*(policy for policy in attached if policy), *inline)
+
+    def _bounds_of(self, account: str) -> tuple[tuple[NamedText, ...], ...]:
+        item = self.find_account(account)
+        names = (item.record.service_control if item else ()) or (FULL_ACCESS,)
+        if names == (FULL_ACCESS,):
+            return ()
+        return (tuple(self._service_control_text(name) for name in names),)
+
+    def _service_control_text(self, name: str) -> NamedText:
+        if name == FULL_ACCESS:
+            return NamedText(name, FULL_ACCESS_TEXT)
+        item = self._service_control.find("", name)
+        return NamedText(name, item.record.document if item else _ALLOWS_NOTHING)
+
+
+_TYPES: Final = (
+    AccountRecord,
+    ServiceControlPolicyRecord,
+    UserRecord,
+    GroupRecord,
+    RoleRecord,
+    PolicyRecord,
+    AccessKeyRecord,
+    ServiceCredentialRecord,
+)
+
+
+def principal_of(user: Item[UserRecord]) -> Principal:
+    account = user.place.account
+    if user.record.kind == "root":
+        return Principal(account, ROOT_NAME, root_arn(account), "root", account)
+    arn = user_arn(account, user.name, user.record.path)
+    return Principal(account, user.name, arn, "user", user.record.id)
 
 
 def secret_context(key_id: str) -> bytes:
@@ -154,55 +319,31 @@ def secret_context(key_id: str) -> bytes:
     return f"access-key:{key_id}".encode()
 
 
-def user_row(user: Principal) -> dict[str, Any]:
-    return {
-        "account": user.account,
-        "name": user.name,
-        "arn": user.arn,
-        "kind": user.kind,
-        "created_at_ms": now_ms(),
-    }
+def _names(items: Sequence[Item[Any]]) -> list[str]:
+    return [item.name for item in items]
 
 
-def _with_owner(table: sa.Table) -> sa.Select[Any]:
-    owner = sa.and_(users.c.account == table.c.account, users.c.name == table.c.user_name)
-    return (
-        sa.select(table, users.c.arn, users.c.kind, users.c.name.label("owner"))
-        .join(users, owner)
-        .order_by(table.c.created_at_ms, table.c.id)
-    )
+def _age(item: Item[Any]) -> tuple[datetime, str]:
+    return item.created_at, item.name
 
 
-def _principal(row: Any) -> Principal:
-    return Principal(row["account"], row["name"], row["arn"], row["kind"])
-
-
-def _owner(row: Any) -> Principal:
-    return Principal(row["account"], row["owner"], row["arn"], row["kind"])
-
-
-def _access_key(row: Any, secret: str) -> AccessKey:
+def _access_key(item: Item[AccessKeyRecord], owner: Principal, secret: str) -> AccessKey:
     return AccessKey(
-        id=row["id"],
+        id=item.name,
         secret=secret,
-        principal=_owner(row),
-        status=row["status"],
-        created_at=from_ms(row["created_at_ms"]),
-        last_used_at=_find_time(row["last_used_at_ms"]),
+        principal=owner,
+        status=item.record.status,
+        created_at=item.created_at,
     )
 
 
-def _api_key(row: Any) -> ApiKey:
+def _api_key(item: Item[ServiceCredentialRecord], owner: Principal) -> ApiKey:
     return ApiKey(
-        id=row["id"],
-        name=row["name"],
-        secret_hash=row["secret_hash"],
-        principal=_owner(row),
-        status=row["status"],
-        expires_at=_find_time(row["expires_at_ms"]),
-        created_at=from_ms(row["created_at_ms"]),
+        id=item.record.username,
+        name=item.record.title,
+        secret_hash=item.record.secret_hash,
+        principal=owner,
+        status=item.record.status,
+        expires_at=item.record.expires_at,
+        created_at=item.created_at,
     )
-
-
-def _find_time(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else from_ms(milliseconds)

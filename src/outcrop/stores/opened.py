@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from outcrop.identity import Sealer
+from outcrop.stores.accounts import IdentityStore
 from outcrop.stores.bindings import BindingStore
 from outcrop.stores.database import Database
-from outcrop.stores.identities import IdentityDirectory, IdentityStore
+from outcrop.stores.identities import IdentityDirectory
 from outcrop.stores.keys import KeyStore
 from outcrop.stores.resources import Resources
 

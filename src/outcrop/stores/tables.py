@@ -7,49 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 metadata = sa.MetaData()
 
-accounts = sa.Table(
-    "accounts",
+access_key_uses = sa.Table(
+    "access_key_uses",
     metadata,
-    sa.Column("id", sa.String(12), primary_key=True),
-    sa.Column("name", sa.String(128), nullable=False),
-    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
-)
-
-users = sa.Table(
-    "users",
-    metadata,
-    sa.Column("account", sa.String(12), sa.ForeignKey("accounts.id"), primary_key=True),
-    sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("arn", sa.String(256), nullable=False, unique=True),
-    sa.Column("kind", sa.String(8), nullable=False),
-    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
-)
-
-access_keys = sa.Table(
-    "access_keys",
-    metadata,
-    sa.Column("id", sa.String(128), primary_key=True),
-    sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("user_name", sa.String(64), nullable=False),
-    sa.Column("sealed_secret", sa.LargeBinary, nullable=False),
-    sa.Column("status", sa.String(8), nullable=False),
-    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("last_used_at_ms", sa.BigInteger),
-    sa.ForeignKeyConstraint(["account", "user_name"], ["users.account", "users.name"]),
-)
-
-api_keys = sa.Table(
-    "api_keys",
-    metadata,
-    sa.Column("id", sa.String(128), primary_key=True),
-    sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("user_name", sa.String(64), nullable=False),
-    sa.Column("name", sa.String(128), nullable=False),
-    sa.Column("secret_hash", sa.LargeBinary(32), nullable=False),
-    sa.Column("status", sa.String(8), nullable=False),
-    sa.Column("expires_at_ms", sa.BigInteger),
-    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
-    sa.ForeignKeyConstraint(["account", "user_name"], ["users.account", "users.name"]),
+    sa.Column("key_id", sa.String(128), primary_key=True),
+    sa.Column("used_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("service", sa.String(64), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
 )
 
 bindings = sa.Table(

@@ -1,0 +1,105 @@
+"""A database of the first version, as its own code wrote it, opened by this one."""
+
+import base64
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from opened_stores import SEALER, open_stores
+
+from outcrop.identity import hash_api_secret
+from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS
+from outcrop.stores.identities import FULL_ACCESS_TEXT, NamedText, secret_context
+from outcrop.stores.key_uses import KeyUse
+from outcrop.stores.tables import to_ms
+
+FIRST = """
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);
+INSERT INTO alembic_version VALUES ('0001');
+CREATE TABLE accounts (id VARCHAR(12) NOT NULL PRIMARY KEY, name VARCHAR(128) NOT NULL,
+    created_at_ms BIGINT NOT NULL);
+CREATE TABLE users (account VARCHAR(12) NOT NULL REFERENCES accounts (id),
+    name VARCHAR(64) NOT NULL, arn VARCHAR(256) NOT NULL UNIQUE, kind VARCHAR(8) NOT NULL,
+    created_at_ms BIGINT NOT NULL, PRIMARY KEY (account, name),
+    CONSTRAINT users_kind CHECK (kind IN ('root', 'user')));
+CREATE TABLE access_keys (id VARCHAR(128) NOT NULL PRIMARY KEY, account VARCHAR(12) NOT NULL,
+    user_name VARCHAR(64) NOT NULL, sealed_secret BLOB NOT NULL, status VARCHAR(8) NOT NULL,
+    created_at_ms BIGINT NOT NULL, last_used_at_ms BIGINT,
+    FOREIGN KEY (account, user_name) REFERENCES users (account, name));
+CREATE INDEX access_keys_of_a_user ON access_keys (account, user_name);
+CREATE TABLE api_keys (id VARCHAR(128) NOT NULL PRIMARY KEY, account VARCHAR(12) NOT NULL,
+    user_name VARCHAR(64) NOT NULL, name VARCHAR(128) NOT NULL, secret_hash BLOB NOT NULL,
+    status VARCHAR(8) NOT NULL, created_at_ms BIGINT NOT NULL, expires_at_ms BIGINT,
+    FOREIGN KEY (account, user_name) REFERENCES users (account, name));
+CREATE INDEX api_keys_of_a_user ON api_keys (account, user_name);
+CREATE TABLE bindings (pattern VARCHAR(256) NOT NULL PRIMARY KEY, engine VARCHAR(128) NOT NULL,
+    model VARCHAR(512), position BIGINT NOT NULL, created_at_ms BIGINT NOT NULL);
+CREATE TABLE changes (topic VARCHAR(32) NOT NULL PRIMARY KEY, version BIGINT NOT NULL);
+INSERT INTO changes VALUES ('identities', 7), ('bindings', 0);
+"""
+
+ACCOUNT = "123456789012"
+KEY = "AKIAOLDOLDOLDOLDOLD1"
+API_KEY = f"BedrockAPIKey-00112233-at-{ACCOUNT}"
+MADE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+USED = MADE + timedelta(days=1)
+ENDS = MADE + timedelta(days=365)
+
+
+@pytest.fixture
+def old_file(tmp_path: Path) -> Path:
+    file = tmp_path / "outcrop.db"
+    connection = sqlite3.connect(file)
+    made = to_ms(MADE)
+    with connection:
+        connection.executescript(FIRST)
+        connection.execute("INSERT INTO accounts VALUES (?, 'default', ?)", (ACCOUNT, made))
+        root, admin = f"arn:aws:iam::{ACCOUNT}:root", f"arn:aws:iam::{ACCOUNT}:user/admin"
+        users = [(ACCOUNT, "root", root, "root", made), (ACCOUNT, "admin", admin, "user", made)]
+        connection.executemany("INSERT INTO users VALUES (?, ?, ?, ?, ?)", users)
+        sealed = SEALER.seal(b"old-secret", secret_context(KEY))
+        key = (KEY, ACCOUNT, "admin", sealed, "Inactive", made, to_ms(USED))
+        connection.execute("INSERT INTO access_keys VALUES (?, ?, ?, ?, ?, ?, ?)", key)
+        secret = hash_api_secret(base64.b64encode(bytes(33)).decode())
+        api_key = (API_KEY, ACCOUNT, "admin", "ci", secret, "Active", made, to_ms(ENDS))
+        connection.execute("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)", api_key)
+    connection.close()
+    return file
+
+
+async def test_identities_and_keys_of_the_first_version_are_kept(old_file: Path) -> None:
+    stores = await open_stores(old_file)
+    admin = await stores.identities.get_user(ACCOUNT, "admin")
+    key = stores.directory.find_access_key(KEY)
+    assert key is not None
+    assert (key.secret, key.status, key.created_at) == ("old-secret", "Inactive", MADE)
+    assert key.principal == admin
+    assert stores.directory.last_use(KEY) == KeyUse(USED, "", "")
+    api_key = stores.directory.find_api_key(API_KEY)
+    assert api_key is not None
+    assert (api_key.name, api_key.expires_at, api_key.principal) == ("ci", ENDS, admin)
+    assert [item.record.title for item in stores.directory.accounts()] == ["default"]
+    await stores.database.close()
+
+
+async def test_users_of_the_first_version_may_do_what_they_could(old_file: Path) -> None:
+    stores = await open_stores(old_file)
+    admin, root = [await stores.identities.get_user(ACCOUNT, name) for name in ("admin", "root")]
+    policies = stores.directory.policies_of(admin)
+    assert policies is not None
+    assert policies.identity == (NamedText(ADMINISTRATOR_ACCESS, FULL_ACCESS_TEXT),)
+    assert policies.service_control == ()
+    assert admin.id.startswith("AIDA")
+    assert len(admin.id) == 21
+    assert (root.id, root.kind) == (ACCOUNT, "root")
+    await stores.database.close()
+
+
+async def test_an_upgraded_database_keeps_its_identities_when_opened_again(old_file: Path) -> None:
+    first = await open_stores(old_file)
+    admin = await first.identities.get_user(ACCOUNT, "admin")
+    await first.database.close()
+    second = await open_stores(old_file)
+    assert await second.identities.get_user(ACCOUNT, "admin") == admin
+    await second.database.close()
