@@ -73,7 +73,7 @@ class App:
                 request,
                 signing_name=operation.service.signing_name,
                 accepts_bearer=operation.accepts_bearer,
-                lookup=self._deployment.state.stores.directory,
+                lookup=self._deployment.credentials,
                 now=now,
             )
             self._deployment.state.stores.directory.touch(caller.key_id, now)

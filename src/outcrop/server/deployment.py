@@ -13,6 +13,7 @@ from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.load import load_catalog
 from outcrop.config import Config, ConfigError
 from outcrop.engines.pool import EnginePool
+from outcrop.security.sessions import Credentials
 from outcrop.server.gateway import Gateway
 from outcrop.server.state import State, open_state
 from outcrop.services import handlers
@@ -35,6 +36,7 @@ class Deployment:
 
     config: Config
     state: State
+    credentials: Credentials
     router: Router
     catalog: Catalog
     engines: EnginePool
@@ -63,7 +65,9 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         )
         stack.push_async_callback(engines.close)
         catalog = load_catalog(config).with_bindings(await state.stores.bindings.list_bindings())
-        deployment = Deployment(config, state, _router(), catalog, engines, Gateway())
+        stores = state.stores
+        credentials = Credentials(stores.directory, stores.sealer, stores.directory.is_current)
+        deployment = Deployment(config, state, credentials, _router(), catalog, engines, Gateway())
         watcher = ChangeWatcher(
             state.stores.database,
             {
