@@ -22,13 +22,15 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the gateway listens. With ``tls_certificate`` and ``tls_key`` (PEM) it speaks TLS."""
+    """Where the gateway listens. With ``tls_certificate`` and ``tls_key`` (PEM) it speaks TLS,
+    without them plain HTTP; that only on loopback, unless ``plain_http`` allows it elsewhere."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4510
     region: str = "us-east-1"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    plain_http: bool = False
 
 
 class Llama(
@@ -155,6 +157,7 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "OUTCROP_HOST": ("server", "host"),
     "OUTCROP_PORT": ("server", "port"),
     "OUTCROP_REGION": ("server", "region"),
+    "OUTCROP_PLAIN_HTTP": ("server", "plain_http"),
     "OUTCROP_UNSUPPORTED": ("unsupported",),
     "OUTCROP_ENGINE_MEMORY_MIB": ("engine_memory_mib",),
 }

@@ -20,10 +20,12 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("outcrop.cli.doctor", "doctor"),
     "keys": ("outcrop.cli.keys", "app"),
     "models": ("outcrop.cli.models", "app"),
+    "tls": ("outcrop.cli.tls", "app"),
 }
 _GROUPS: Final = {
     "keys": "Access keys and Bedrock API keys.",
     "models": "Models: what serves them, files, bindings.",
+    "tls": "A local authority and a certificate of it.",
 }
 
 

@@ -7,7 +7,9 @@ import shlex
 import typer
 
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
+from outcrop.cli.tls import TRUST_VARIABLES
 from outcrop.config import Config
+from outcrop.security.authority import tls_files
 from outcrop.server import status
 from outcrop.server.address import endpoint_url
 from outcrop.server.state import open_state
@@ -24,6 +26,13 @@ _IN_THE_WAY = (
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
     "AWS_ENDPOINT_URL_BEDROCK_AGENT",
     "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME",
+    "AWS_ENDPOINT_URL_IAM",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_ENDPOINT_URL_KMS",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_HEALTH",
 )
 
 
@@ -47,6 +56,12 @@ async def _variables(config: Config) -> dict[str, str]:
     running = status.find(config.data_dir)
     # Without a server the configuration says where it will listen.
     url = running.url if running else endpoint_url(config.server, config.server.port)
+    trusted = tls_files(config.data_dir).authority
+    bundle = (
+        {}
+        if not url.startswith("https:") or not trusted.exists()
+        else {name: str(trusted) for name in TRUST_VARIABLES}
+    )
     return {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": key.id,
@@ -55,4 +70,5 @@ async def _variables(config: Config) -> dict[str, str]:
         "AWS_DEFAULT_REGION": config.server.region,
         "ANTHROPIC_BEDROCK_BASE_URL": url,
         "AWS_BEDROCK_RUNTIME_ENDPOINT": url,
+        **bundle,
     }

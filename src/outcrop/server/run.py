@@ -14,7 +14,14 @@ from granian.server.embed import Server as GranianServer
 
 from outcrop.config import Config
 from outcrop.server import status
-from outcrop.server.address import CannotListen, choose_port, endpoint_url, reachable, resolve
+from outcrop.server.address import (
+    CannotListen,
+    check_plain_http,
+    choose_port,
+    endpoint_url,
+    reachable,
+    resolve,
+)
 from outcrop.server.app import App
 from outcrop.server.asgi import Bridge
 from outcrop.server.deployment import Deployment, open_deployment
@@ -33,6 +40,7 @@ _READY_POLL_S = 0.01
 async def serve(config: Config, on_ready: Callable[[str, Deployment], None]) -> None:
     """Returns after SIGTERM or SIGINT, when running requests have ended and engines are stopped."""
     address = await resolve(config.server.host)
+    check_plain_http(config.server, address)
     port = choose_port(address, config.server.port)
     async with open_deployment(config) as deployment:
         # A server that was killed left its own, whose process ID may be another program's by now.
@@ -104,6 +112,8 @@ def _granian(config: Config, bridge: Bridge, address: str, port: int) -> Granian
             ),
             ssl_cert=certificate,
             ssl_key=key,
+            # rustls speaks 1.2 and 1.3 with ephemeral keys only, so all of it has forward secrecy.
+            ssl_protocol_min=granian.constants.SSLProtocols.tls12,
         )
     except OSError as error:
         # Among them those of OpenSSL: files that are no PEM, a key of another certificate.
