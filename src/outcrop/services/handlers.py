@@ -2,5 +2,16 @@
 
 from outcrop.services.bedrock import foundation_models
 from outcrop.services.bedrock_runtime import converse, count_tokens, invoke_model
+from outcrop.services.iam import account_details, policies, policy_versions, role_policies, roles
 
-MODULES = (foundation_models, converse, count_tokens, invoke_model)
+MODULES = (
+    foundation_models,
+    converse,
+    count_tokens,
+    invoke_model,
+    account_details,
+    policies,
+    policy_versions,
+    role_policies,
+    roles,
+)
