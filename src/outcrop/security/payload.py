@@ -10,6 +10,7 @@ import hmac
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from outcrop.errors import ServiceError
 from outcrop.identity import PayloadProof
@@ -123,12 +124,16 @@ def verified(incoming: Incoming, headers: Headers, proof: PayloadProof | None) -
     return VerifiedBody(incoming, headers, proof or _UNSIGNED)
 
 
-async def proven(request: Request, proof: PayloadProof | None, *, has_checksum: bool) -> Request:
+BodyChecksum = Literal["none", "optional", "required"]
+"""Whether an operation's ``x-amz-checksum-`` headers are about its body ("none": S3's
+CompleteMultipartUpload has the object's there), and whether it must have one."""
+
+
+async def proven(request: Request, proof: PayloadProof | None, checksum: BodyChecksum) -> Request:
     """The request with a body that keeps its promises: one in memory is checked now, one that
-    arrives is checked as it is read. ``has_checksum``: the operation's ``x-amz-checksum-`` headers
-    are about its body (S3's CompleteMultipartUpload means the object)."""
+    arrives is checked as it is read."""
     if request.incoming is None:
-        check_body(request, has_checksum=has_checksum)
+        check_body(request, checksum)
         return request
     body = verified(request.incoming, request.headers, proof)
     if body.declared_bytes == 0:
@@ -136,16 +141,18 @@ async def proven(request: Request, proof: PayloadProof | None, *, has_checksum: 
     return replace(request, incoming=body)
 
 
-def check_body(request: Request, *, has_checksum: bool) -> None:
+def check_body(request: Request, checksum: BodyChecksum) -> None:
     """A body in memory against Content-MD5 and checksum headers; its SHA-256 is the signature's."""
     md5 = _md5(request.headers)
     if md5 is not None:
         md5.checksum.update(request.body)
         _check_md5(md5)
-    promise = _promise(request.headers, ()) if has_checksum else None
+    promise = None if checksum == "none" else _promise(request.headers, ())
     if promise is not None:
         promise.checksum.update(request.body)
         _check_checksum(promise)
+    elif checksum == "required" and md5 is None:
+        raise _invalid("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
 
 
 def _length(incoming: Incoming, headers: Headers, proof: PayloadProof) -> int:

@@ -16,6 +16,7 @@ from outcrop.errors import (
     ServiceUnavailableException,
 )
 from outcrop.security.authenticate import authenticate
+from outcrop.security.payload import BodyChecksum, proven
 from outcrop.server.deployment import SERVICES, Deployment
 from outcrop.server.gateway import get_handler
 from outcrop.services.call import Answer, Answered, Call, RawAnswer, StreamAnswer
@@ -31,7 +32,7 @@ from outcrop.wire.serialize import (
     serialize_error,
     serialize_stream,
 )
-from outcrop.wire.spec import Operation, Service, load_service
+from outcrop.wire.spec import Operation, load_service
 from outcrop.wire.validate import validate
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class App:
         if request.method not in self.stream_methods:
             return False
         try:
-            match = self._match(request)
+            match = self._deployment.router.match(request)
         except AWSError:
             return False
         return match.operation.takes_stream
@@ -64,9 +65,9 @@ class App:
         if request.raw_path == HEALTH:
             return self._health()
         request_id = str(uuid4())
-        operation: Operation | None = None
+        matched: Match | None = None
         try:
-            match = self._match(request)
+            match = matched = self._deployment.router.match(request)
             operation = match.operation
             now = datetime.now(UTC)
             caller = authenticate(
@@ -78,6 +79,7 @@ class App:
             )
             self._deployment.state.stores.directory.touch(caller.key_id, now)
             get_handler(operation)
+            request = await proven(request, caller.payload, _body_checksum(operation))
             params = await read_beside(len(request.body), lambda: _params(match, request))
             call = Call(
                 operation=operation,
@@ -93,23 +95,27 @@ class App:
                 now=now,
             )
             answered = await self._deployment.gateway.run(call, params)
-            return _response(operation, answered, request_id)
+            return _response(match, answered, request_id)
         except AWSError as error:
-            return serialize_error(error, operation, self._service(request), request_id)
+            return self._refusal(error, matched, request, request_id)
         except Exception:
             # The last resort: a bug of ours is logged whole, and the client gets a modelled error.
             log.exception("request %s failed", request_id)
             internal = InternalServerException(_INTERNAL)
-            return serialize_error(internal, operation, self._service(request), request_id)
+            return self._refusal(internal, matched, request, request_id)
 
-    def _match(self, request: Request) -> Match:
-        return self._deployment.router.match(
-            request.method, request.raw_path, request.raw_query, request.host
-        )
-
-    def _service(self, request: Request) -> Service | None:
-        name = self._deployment.router.service_of(request.host)
-        return load_service(name) if name else None
+    def _refusal(
+        self, error: AWSError, match: Match | None, request: Request, request_id: str
+    ) -> Response:
+        """In the protocol of the request, which may be known without its operation."""
+        if match is None:
+            asked = self._deployment.router.audience(request)
+            response = serialize_error(error, None, asked.service, request_id, asked.protocol)
+        else:
+            response = serialize_error(error, match.operation, None, request_id, match.protocol)
+        if request.method == "HEAD":
+            response.body = b""
+        return response
 
     def _health(self) -> Response:
         body = {"status": "ok", "version": __version__}
@@ -129,13 +135,21 @@ def _stream_methods() -> frozenset[str]:
     )
 
 
+def _body_checksum(operation: Operation) -> BodyChecksum:
+    rule = operation.raw.get("httpChecksum", {})
+    if "requestAlgorithmMember" not in rule:
+        return "none"
+    return "required" if rule.get("requestChecksumRequired") else "optional"
+
+
 def _params(match: Match, request: Request) -> dict[str, Any]:
-    params = parse_request(match.operation, request, match.labels)
+    params = parse_request(match.operation, request, match.labels, match.protocol)
     validate(match.operation, params)
     return params
 
 
-def _response(operation: Operation, handled: Answered, request_id: str) -> Response:
+def _response(asked: Match, handled: Answered, request_id: str) -> Response:
+    operation = asked.operation
     match handled:
         case RawAnswer():
             return Response(handled.status, dict(handled.headers), handled.body)
@@ -144,10 +158,10 @@ def _response(operation: Operation, handled: Answered, request_id: str) -> Respo
             response.headers.update(handled.headers)
             response.body = _ended_in_form(operation, response.body, request_id)
         case Answer():
-            response = serialize(operation, handled.result, request_id)
+            response = serialize(operation, handled.result, request_id, asked.protocol)
             response.headers.update(handled.headers)
         case _:
-            response = serialize(operation, handled, request_id)
+            response = serialize(operation, handled, request_id, asked.protocol)
     return response
 
 
