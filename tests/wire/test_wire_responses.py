@@ -15,8 +15,8 @@ from botocore.parsers import create_parser
 from outcrop import errors
 from outcrop.wire.eventstream import Decoder, Frame
 from outcrop.wire.http import Response
+from outcrop.wire.mismatch import ResultMismatch
 from outcrop.wire.serialize import (
-    ResultMismatch,
     encode_event,
     serialize,
     serialize_error,

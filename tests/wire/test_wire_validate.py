@@ -320,5 +320,5 @@ def test_whatever_is_sent_nothing_but_aws_errors_come_of_it(
         operation.method, path, query, headers, data.draw(bodies(operation)), "localhost"
     )
     with suppress(AWSError):
-        match = router.match(request.method, request.raw_path, query, request.host)
+        match = router.match(request)
         validate(match.operation, parse_request(match.operation, request, match.labels))

@@ -9,6 +9,9 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from outcrop.authorization.access import Endpoint
+from outcrop.authorization.authorizer import Authorizer
+from outcrop.authorization.table import FIND_FACTS
 from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.load import load_catalog
 from outcrop.config import Config, ConfigError
@@ -27,7 +30,10 @@ from outcrop.wire.spec import load_service
 
 log = logging.getLogger(__name__)
 
-SERVICES = ("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime")
+SERVICES = (
+    *("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime"),
+    *("iam", "sts", "kms", "secretsmanager", "ec2", "s3", "health"),
+)
 
 
 @dataclass
@@ -67,7 +73,10 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         catalog = load_catalog(config).with_bindings(await state.stores.bindings.list_bindings())
         stores = state.stores
         credentials = Credentials(stores.directory, stores.sealer, stores.directory.is_current)
-        deployment = Deployment(config, state, credentials, _router(), catalog, engines, Gateway())
+        gateway = Gateway(Authorizer(state.stores, FIND_FACTS, _no_endpoint))
+        deployment = Deployment(
+            config, state, credentials, _router(), catalog, engines, gateway
+        )
         watcher = ChangeWatcher(
             state.stores.database,
             {
@@ -80,6 +89,10 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         watcher.start()
         stack.push_async_callback(watcher.close)
         yield deployment
+
+
+def _no_endpoint(endpoint_id: str) -> Endpoint | None:
+    return None
 
 
 def _router() -> Router:

@@ -5,42 +5,107 @@ a null in a list or map stays, for the validator to report.
 """
 
 import binascii
-import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 from urllib.parse import unquote_plus
 
 from outcrop.errors import SerializationException, ValidationException
-from outcrop.wire import json, timestamps
+from outcrop.wire import cbor, json, timestamps, xml
+from outcrop.wire.forms import parse_ec2, parse_query
 from outcrop.wire.http import Request
 from outcrop.wire.shapes import Member, Shape
 from outcrop.wire.spec import Operation
+from outcrop.wire.texts import (
+    ARTICLES,
+    INTEGER_BITS,
+    SPECIAL_FLOATS,
+    mismatch,
+    read_base64,
+    read_text,
+)
+from outcrop.wire.xml_shapes import read_structure
 
 Params = dict[str, Any]
 
 MAX_BODY_BYTES = 25_000_000
-_INTEGER_BITS = {"integer": 31, "long": 63}
-_ARTICLES = {"integer": "an Integer", "long": "a Long", "float": "a Float", "double": "a Double"}
 
 
-def parse_request(operation: Operation, request: Request, labels: Mapping[str, str]) -> Params:
-    """The operation's parameters, not yet validated.
+def parse_request(
+    operation: Operation,
+    request: Request,
+    labels: Mapping[str, str],
+    protocol: str | None = None,
+) -> Params:
+    """The operation's parameters, not yet validated. ``protocol`` is the one the request comes in
+    (``Match.protocol``); without it the service's first.
 
     What cannot be read as its type is a SerializationException in the words of AWS's own
     deserializer ("NUMBER_VALUE can not be converted to a String", as SES, Kinesis and Athena are
     known to answer). Members that the model does not have are ignored, as AWS does.
     """
     try:
-        return _PROTOCOLS[operation.service.protocol](operation, request, labels)
+        return _PROTOCOLS[protocol or operation.service.protocol](operation, request, labels)
     except RecursionError as error:
         # Shapes that hold themselves (filters, trees) let a body nest as deep as JSON does.
         raise SerializationException("The request body is nested too deeply.") from error
 
 
 def _parse_rest_json(operation: Operation, request: Request, labels: Mapping[str, str]) -> Params:
+    params = _bound(operation, request, labels)
     layout = operation.input_layout
-    params: Params = {m.name: _from_text(m, labels[m.wire_name], "iso8601") for m in layout.uri}
+    if layout.payload is not None:
+        params |= _from_payload(layout.payload, request.body)
+    elif layout.body:
+        params |= _members(layout.body, _body_object(request.body))
+    return params
+
+
+def _parse_rest_xml(operation: Operation, request: Request, labels: Mapping[str, str]) -> Params:
+    params = _bound(operation, request, labels)
+    layout = operation.input_layout
+    if layout.payload is not None and layout.payload.shape.type in ("blob", "string"):
+        params |= _from_payload(layout.payload, request.body)
+    elif layout.payload is not None and request.body.strip():
+        shape = layout.payload.shape
+        params[layout.payload.name] = read_structure(shape, _xml_root(request.body))
+    elif layout.body and operation.input and request.body.strip():
+        params |= read_structure(operation.input, _xml_root(request.body))
+    return params
+
+
+def _parse_json(operation: Operation, request: Request, labels: Mapping[str, str]) -> Params:
+    return _members(operation.input_layout.body, _body_object(request.body))
+
+
+def _parse_cbor(operation: Operation, request: Request, labels: Mapping[str, str]) -> Params:
+    if not request.body:
+        return {}
+    _check_size(request.body)
+    try:
+        value = cbor.decode(request.body)
+    except cbor.MalformedCbor as error:
+        raise SerializationException("The request body is not valid CBOR.") from error
+    if not isinstance(value, dict):
+        raise SerializationException("Unexpected value type in payload")
+    return _members(operation.input_layout.body, cast(dict[str, Any], value))
+
+
+def _xml_root(body: bytes) -> xml.Element:
+    _check_size(body)
+    try:
+        return xml.read(body)
+    except xml.MalformedXml as error:
+        raise SerializationException(
+            "The XML you provided was not well-formed or did not validate against our published "
+            "schema"
+        ) from error
+
+
+def _bound(operation: Operation, request: Request, labels: Mapping[str, str]) -> Params:
+    """What travels outside the body."""
+    layout = operation.input_layout
+    params: Params = {m.name: read_text(m, labels[m.wire_name], "iso8601") for m in layout.uri}
     if layout.query:
         params |= _from_query(layout.query, request.raw_query)
     if layout.headers:
@@ -51,10 +116,6 @@ def _parse_rest_json(operation: Operation, request: Request, labels: Mapping[str
                 params[member.name] = _from_header(member, sent[name])
     for member in layout.prefix_headers:
         params |= _prefixed(member, request.headers)
-    if layout.payload is not None:
-        params |= _from_payload(layout.payload, request.body)
-    elif layout.body:
-        params |= _members(layout.body, _body_object(request.body))
     return params
 
 
@@ -121,8 +182,8 @@ def _from_query(members: Iterable[Member], raw_query: str) -> Params:
 
 def _from_query_field(member: Member, values: list[str]) -> Any:
     if member.shape.type == "list":
-        return [_from_text(member.shape.item, value, "iso8601") for value in values]
-    return _from_text(member, values[0], "iso8601")
+        return [read_text(member.shape.item, value, "iso8601") for value in values]
+    return read_text(member, values[0], "iso8601")
 
 
 def _query_map(shape: Shape, given: Mapping[str, list[str]], named: set[str]) -> Params:
@@ -143,8 +204,8 @@ def _from_header(member: Member, value: str) -> Any:
         return _json_header(value)
     if member.shape.type == "list":
         parts = [part.strip() for part in value.split(",")]
-        return [_from_text(member.shape.item, part, "rfc822") for part in parts if part]
-    return _from_text(member, value, "rfc822")
+        return [read_text(member.shape.item, part, "rfc822") for part in parts if part]
+    return read_text(member, value, "rfc822")
 
 
 def _json_header(value: str) -> Any:
@@ -158,41 +219,6 @@ def _prefixed(member: Member, headers: Iterable[tuple[str, str]]) -> Params:
     prefix = member.wire_name.lower()
     found = {key[len(prefix) :]: value for key, value in headers if key.startswith(prefix)}
     return {member.name: found} if found else {}
-
-
-def _from_text(member: Member, text: str, timestamp_format: str) -> Any:
-    """A value from the path, the query or a header."""
-    kind = member.shape.type
-    if kind == "boolean":
-        if text not in ("true", "false"):
-            raise _mismatch("STRING_VALUE", "a Boolean")
-        return text == "true"
-    if kind in _INTEGER_BITS:
-        return _integer(member, _integer_of(text, kind))
-    if kind in ("float", "double"):
-        return _float(member, text if text in _SPECIAL_FLOATS else _float_of(text, kind))
-    if kind == "timestamp":
-        return _timestamp(member, text, timestamp_format)
-    if kind == "blob":
-        return _blob(member, text)
-    return text
-
-
-def _integer_of(text: str, kind: str) -> int:
-    # Python would take "1_000", " 1" and other alphabets' digits.
-    digits = text.removeprefix("-").removeprefix("+")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 20):
-        raise _mismatch("STRING_VALUE", _ARTICLES[kind])
-    return int(text)
-
-
-def _float_of(text: str, kind: str) -> float:
-    if not set(text) <= set("0123456789+-.eE"):
-        raise _mismatch("STRING_VALUE", _ARTICLES[kind])
-    try:
-        return float(text)
-    except ValueError as error:
-        raise _mismatch("STRING_VALUE", _ARTICLES[kind]) from error
 
 
 def _members(members: Mapping[str, Member], value: Mapping[str, Any]) -> Params:
@@ -250,38 +276,37 @@ def _integer(member: Member, value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _unexpected(value, _ARTICLES[kind])
-    if not -(1 << _INTEGER_BITS[kind]) <= value < 1 << _INTEGER_BITS[kind]:
-        raise _mismatch("NUMBER_VALUE", _ARTICLES[kind])
+        raise _unexpected(value, ARTICLES[kind])
+    if not -(1 << INTEGER_BITS[kind]) <= value < 1 << INTEGER_BITS[kind]:
+        raise mismatch("NUMBER_VALUE", ARTICLES[kind])
     return value
 
 
-_SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
 def _float(member: Member, value: Any) -> Any:
-    if isinstance(value, str) and value in _SPECIAL_FLOATS:
-        return _SPECIAL_FLOATS[value]
+    if isinstance(value, str) and value in SPECIAL_FLOATS:
+        return SPECIAL_FLOATS[value]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _unexpected(value, _ARTICLES[member.shape.type])
+        raise _unexpected(value, ARTICLES[member.shape.type])
     try:
         return float(value)
     except OverflowError as error:
-        raise _mismatch("NUMBER_VALUE", _ARTICLES[member.shape.type]) from error
+        raise mismatch("NUMBER_VALUE", ARTICLES[member.shape.type]) from error
 
 
 def _blob(member: Member, value: Any) -> Any:
+    # CBOR has a type for it.
+    if isinstance(value, bytes):
+        return value
     if not isinstance(value, str):
         raise _unexpected(value, "a Blob")
-    try:
-        return binascii.a2b_base64(value, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        raise SerializationException("A blob is not valid base64.") from error
+    return read_base64(value)
 
 
-def _timestamp(member: Member, value: Any, default: str = "unixTimestamp") -> datetime:
+def _timestamp(member: Member, value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
     try:
-        return timestamps.parse(value, member.timestamp_format or default)
+        return timestamps.parse(value, member.timestamp_format or "unixTimestamp")
     except timestamps.MalformedTimestamp as error:
         raise _unexpected(value, "a Timestamp") from error
 
@@ -308,21 +333,22 @@ def _unexpected(value: Any, wanted: str) -> SerializationException:
         case list():
             return SerializationException("Start of list found where not expected")
         case bool():
-            return _mismatch("TRUE_VALUE" if value else "FALSE_VALUE", wanted)
+            return mismatch("TRUE_VALUE" if value else "FALSE_VALUE", wanted)
         case int():
-            return _mismatch("NUMBER_VALUE", wanted)
+            return mismatch("NUMBER_VALUE", wanted)
         case float():
-            return _mismatch("DECIMAL_VALUE", wanted)
+            return mismatch("DECIMAL_VALUE", wanted)
         case None:
-            return _mismatch("NULL_VALUE", wanted)
+            return mismatch("NULL_VALUE", wanted)
         case _:
-            return _mismatch("STRING_VALUE", wanted)
-
-
-def _mismatch(found: str, wanted: str) -> SerializationException:
-    return SerializationException(f"{found} can not be converted to {wanted}")
+            return mismatch("STRING_VALUE", wanted)
 
 
 _PROTOCOLS: dict[str, Callable[[Operation, Request, Mapping[str, str]], Params]] = {
     "rest-json": _parse_rest_json,
+    "rest-xml": _parse_rest_xml,
+    "json": _parse_json,
+    "smithy-rpc-v2-cbor": _parse_cbor,
+    "query": parse_query,
+    "ec2": parse_ec2,
 }

@@ -1,210 +1,190 @@
-"""From method, path, query and host to an operation and its labels.
+"""From a request to its operation, its labels and the protocol it speaks.
 
-Paths are split before they are decoded, so ``%2F`` never separates, and a trailing slash counts.
-Empty and dot segments are never resolved: a path with one names no operation.
-A label that is an ARN may come with raw slashes; see ``_readings``. Labels are decoded once.
+The service is the one that the host names; else that of ``X-Amz-Target`` or of Smithy's RPC path;
+else that of the scope the request is signed for; else that of a form's ``Version``. Requests of
+REST services without any of these go by their path alone.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote
 
-from outcrop.errors import SerializationException, UnknownOperationException
-from outcrop.wire import patterns
-from outcrop.wire.spec import Operation, Service
+from outcrop.wire.bucket_paths import BucketTable
+from outcrop.wire.forms import MAX_FORM_BYTES, find_action, form_text
+from outcrop.wire.hosts import Host, HostNames
+from outcrop.wire.http import Request
+from outcrop.wire.paths import MAX_QUERY_FIELDS, Match, PathTable, Services, unknown_operation
+from outcrop.wire.spec import Service
 
-MAX_PATH_CHARS = 16_384
-MAX_QUERY_FIELDS = 1_000
+__all__ = ["MAX_QUERY_FIELDS", "Audience", "Match", "Router"]
+
 _REMEMBERED_CHARACTERS = 512
-_LABEL = re.compile(r"\{([^{}+]+)(\+?)\}")
-# Clients sign a path without these, so the same signature would fit several paths.
-_NOT_CANONICAL = re.compile(r"/\.{0,2}/|/\.{1,2}$")
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_RPC_PATH = re.compile(r"/service/([A-Za-z0-9_.]{1,128})/operation/([A-Za-z0-9_]{1,128})$")
+_PRESIGNED = re.compile(r"(?:^|&)X-Amz-Credential=([^&]{1,512})")
+_FORMS = ("query", "ec2")
+CBOR = "smithy-rpc-v2-cbor"
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """``labels`` are by their name in the template, percent-decoded exactly once. The same request
-    line gives the same object again: nobody changes them."""
+class Audience:
+    """Who asks, as far as a request without an operation tells: for the form of its refusal."""
 
-    operation: Operation
-    labels: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    operation: Operation
-    labels: tuple[tuple[int, str], ...]
-    query: frozenset[tuple[str, str]]
+    service: Service | None
+    protocol: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Mask:
-    """The routes of one form: ``fixed`` are the places of its literals, by whose texts the routes
-    are found at once."""
-
-    fixed: tuple[int, ...]
-    routes: dict[tuple[str, ...], list[_Route]]
+class _NotByPath(Exception):
+    """More than the request line decides."""
 
 
 class Router:
-    """The operations of several services behind one port.
-
-    A host named ``<service>.<region>.…`` (``-fips`` too) decides the service. Otherwise the path
-    does; where services share one, the service whose pattern fits the label wins (``/tags/{arn}``
-    goes by the ARN), else the first in the order given here.
-    """
+    """The operations of several services behind one port."""
 
     def __init__(self, services: Sequence[Service]) -> None:
-        self._by_prefix = {service.endpoint_prefix: service.name for service in services}
-        self._masks: dict[tuple[str, str | None, int], list[_Mask]] = {}
+        self._services = {service.name: service for service in services}
+        self._hosts = HostNames(services)
+        self._paths = PathTable([one for one in services if one.protocol == "rest-json"])
+        self._by_target = {s.target_prefix: s for s in services if s.target_prefix}
+        self._by_version = {s.api_version: s for s in services if _form_protocol(s)}
+        self._by_scope: dict[str, frozenset[str]] = {}
         for service in services:
-            for operation in service.operations.values():
-                self._add(operation)
-        for masks in self._masks.values():
-            # The more a template fixes, the earlier it is tried.
-            masks.sort(key=lambda mask: -len(mask.fixed))
-        self._longest = max((size for _, _, size in self._masks), default=0)
-        self._service_of = lru_cache(maxsize=1024)(self._find_service)
+            others = self._by_scope.get(service.signing_name, frozenset[str]())
+            self._by_scope[service.signing_name] = others | {service.name}
+        self._names = {service.name: frozenset((service.name,)) for service in services}
+        self._by_path = frozenset(one.name for one in services if one.protocol == "rest-json")
+        self._host = lru_cache(maxsize=1024)(self._hosts.find)
+        self._bucket_table = lru_cache(maxsize=None)(BucketTable)
         # Clients ask for the same few models again and again; refusals are not remembered.
-        self._remembered = lru_cache(maxsize=1024)(self._match)
+        self._remembered = lru_cache(maxsize=1024)(self._match_path)
 
-    def match(self, method: str, raw_path: str, raw_query: str, host: str) -> Match:
-        size = len(method) + len(raw_path) + len(raw_query) + len(host)
-        find = self._remembered if size <= _REMEMBERED_CHARACTERS else self._match
-        return find(method, raw_path, raw_query, host)
+    def match(self, request: Request) -> Match:
+        scope = _scope(request)
+        path, query, host = request.raw_path, request.raw_query, request.host
+        is_short = len(path) + len(query) + len(host) + len(scope) <= _REMEMBERED_CHARACTERS
+        find = self._remembered if is_short else self._match_path
+        try:
+            return find(request.method, path, query, host, scope)
+        except _NotByPath:
+            return self._match_whole(request, scope)
 
-    def _match(self, method: str, raw_path: str, raw_query: str, host: str) -> Match:
-        if raw_query.count("&") >= MAX_QUERY_FIELDS:
-            # Reading tens of thousands would stop all other requests, before anybody is known.
-            raise SerializationException(f"A query has at most {MAX_QUERY_FIELDS} fields.")
-        is_canonical = not _NOT_CANONICAL.search(raw_path, 0, MAX_PATH_CHARS)
-        if len(raw_path) <= MAX_PATH_CHARS and raw_path.startswith("/") and is_canonical:
-            service = self._service_of(host[:255])
-            for segments in _readings(raw_path[1:].split("/"), self._longest):
-                found = self._match_segments(method, segments, raw_query, service)
-                if found:
-                    return found
-        raise UnknownOperationException("The requested operation is not recognized by the service.")
+    def audience(self, request: Request) -> Audience:
+        services = self._candidates(request, _scope(request))
+        service = next(iter(services)) if len(services) == 1 else None
+        if request.header("smithy-protocol"):
+            return Audience(service, CBOR)
+        if request.header("x-amz-target"):
+            return Audience(service, "json")
+        if service is not None:
+            # A request of RPC v2 says so in its header.
+            spoken = [one for one in service.protocols if one != CBOR] or service.protocols
+            return Audience(service, spoken[0])
+        is_form = request.raw_path == "/" and find_action(_form(request)) is not None
+        return Audience(None, "query" if is_form else "rest-json")
 
-    def service_of(self, host: str) -> str | None:
-        """The name of the service that the host names."""
-        return self._service_of(host[:255])
+    def _match_path(
+        self, method: str, raw_path: str, raw_query: str, host: str, scope: str
+    ) -> Match:
+        """By the request line alone, as far as that can be."""
+        named = self._host(host).service
+        services: Services = self._by_scope.get(scope) if named is None else self._names.get(named)
+        if services is not None and not services <= self._by_path:
+            raise _NotByPath
+        if raw_path == "/" or raw_path.startswith("/service/"):
+            raise _NotByPath
+        return self._paths.match(method, raw_path, raw_query, services)
 
-    def _add(self, operation: Operation) -> None:
-        path, _, query = operation.uri.partition("?")
-        segments = path.removeprefix("/").split("/")
-        labels = [(i, match[1]) for i, s in enumerate(segments) if (match := _LABEL.fullmatch(s))]
-        names = {index for index, _ in labels}
-        fixed = tuple(index for index in range(len(segments)) if index not in names)
-        first = None if 0 in names else segments[0]
-        masks = self._masks.setdefault((operation.method, first, len(segments)), [])
-        mask = next((mask for mask in masks if mask.fixed == fixed), None)
-        if mask is None:
-            mask = _Mask(fixed, {})
-            masks.append(mask)
-        routes = mask.routes.setdefault(tuple(segments[index] for index in fixed), [])
-        routes.append(_Route(operation, tuple(labels), frozenset(_pairs(query))))
-        # Of equal paths, the one that asks most of the query is tried first.
-        routes.sort(key=lambda route: -len(route.query))
+    def _match_whole(self, request: Request, scope: str) -> Match:
+        services = self._candidates(request, scope)
+        match = (
+            self._match_rpc(request, services)
+            or self._match_form(request, services)
+            or self._match_store(request, services)
+        )
+        if match:
+            return match
+        names = frozenset(service.name for service in services) or None
+        return self._paths.match(request.method, request.raw_path, request.raw_query, names)
 
-    def _match_segments(
-        self, method: str, segments: Sequence[str], raw_query: str, service: str | None
-    ) -> Match | None:
-        for first in (segments[0], None):
-            for mask in self._masks.get((method, first, len(segments)), ()):
-                routes = mask.routes.get(tuple([segments[index] for index in mask.fixed]))
-                found = _choose(routes, segments, raw_query, service) if routes else None
-                if found:
-                    return found
+    def _candidates(self, request: Request, scope: str) -> list[Service]:
+        """The services that the request may be for; none if nothing tells."""
+        named = self._host(request.host).service
+        if named is not None:
+            return [self._services[named]]
+        prefix = _rpc_name(request)[0]
+        if prefix in self._by_target:
+            return [self._by_target[prefix]]
+        if scope in self._by_scope:
+            return [self._services[name] for name in sorted(self._by_scope[scope])]
+        if request.raw_path == "/":
+            action = find_action(_form(request))
+            service = self._by_version.get(action[1] or "") if action else None
+            return [service] if service else []
+        return []
+
+    def _match_rpc(self, request: Request, services: Iterable[Service]) -> Match | None:
+        prefix, name, protocol = _rpc_name(request)
+        for service in services:
+            if service.target_prefix == prefix and protocol in service.protocols:
+                operation = service.operations.get(name)
+                if operation:
+                    return Match(operation, {}, protocol)
+        if protocol:
+            raise unknown_operation()
         return None
 
-    def _find_service(self, host: str) -> str | None:
-        first, dot, rest = host.lower().partition(".")
-        if not dot or not rest:
+    def _match_form(self, request: Request, services: Iterable[Service]) -> Match | None:
+        spoken = [(service, _form_protocol(service)) for service in services]
+        if not any(protocol for _, protocol in spoken):
             return None
-        return self._by_prefix.get(first.removesuffix("-fips"))
+        action = find_action(form_text(request))
+        for service, protocol in spoken:
+            operation = service.operations.get(action[0]) if action and protocol else None
+            if operation and protocol:
+                return Match(operation, {}, protocol)
+        raise unknown_operation()
 
-
-def _readings(segments: list[str], longest: int) -> Iterator[Sequence[str]]:
-    """The ways to read a path whose label may be an ARN with raw slashes: at most one per segment
-    of the longest template, so hostile paths cost no more than others."""
-    start = next((i for i, s in enumerate(segments) if s[:3] == "arn" and _is_arn(s)), None)
-    if start is None:
-        yield segments
-        return
-    # An ARN whose resource is complete in its own segment was sent encoded.
-    is_complete = "/" in (_decode(segments[start]) or "")
-    if is_complete:
-        yield segments
-    # Of the ways to end the ARN, the earliest that leaves a known path counts.
-    first_end = max(start + 2, len(segments) - longest + start + 1)
-    for end in range(first_end, len(segments) + 1):
-        # No ARN ends in a slash; that one belongs to the template.
-        if segments[end - 1]:
-            folded = "%2F".join(segments[start:end])
-            yield [*segments[:start], folded, *segments[end:]]
-    if not is_complete:
-        yield segments
-
-
-def _is_arn(segment: str) -> bool:
-    return segment[3:4] == ":" or segment[3:6].lower() == "%3a"
-
-
-def _choose(
-    routes: Iterable[_Route], segments: Sequence[str], raw_query: str, service: str | None
-) -> Match | None:
-    fitting = [
-        route
-        for route in routes
-        if (service is None or route.operation.service.name == service)
-        and (not route.query or route.query.issubset(_pairs(raw_query)))
-    ]
-    labels = _labels(fitting[0], segments) if fitting else None
-    if labels is None:
-        return None
-    most = len(fitting[0].query)
-    equals = [route for route in fitting if len(route.query) == most]
-    route = equals[0] if len(equals) == 1 else _by_label(equals, labels)
-    return Match(route.operation, labels)
-
-
-def _labels(route: _Route, segments: Sequence[str]) -> dict[str, str] | None:
-    labels: dict[str, str] = {}
-    for index, name in route.labels:
-        text = _decode(segments[index])
-        # An empty label would be a slash too many.
-        if not text:
-            return None
-        labels[name] = text
-    return labels
-
-
-def _by_label(routes: Sequence[_Route], labels: Mapping[str, str]) -> _Route:
-    for route in routes:
-        if all(
-            patterns.fits(member.shape.pattern, labels.get(member.wire_name, ""))
-            for member in route.operation.input_layout.uri
-            if member.shape.pattern is not None
-        ):
-            return route
-    return routes[0]
-
-
-def _decode(text: str) -> str | None:
-    if "%" not in text:
-        return text if text.isascii() else None
-    if _BAD_ESCAPE.search(text):
-        return None
-    try:
-        return unquote_to_bytes(text).decode()
-    except UnicodeError:
+    def _match_store(self, request: Request, services: Iterable[Service]) -> Match | None:
+        for service in services:
+            if service.is_object_store:
+                place: Host = self._host(request.host)
+                return self._bucket_table(service).match(request, place.bucket)
         return None
 
 
-def _pairs(query: str) -> set[tuple[str, str]]:
-    fields = (field.partition("=") for field in query.split("&"))
-    return {(key, value) for key, _, value in fields if key}
+def _form_protocol(service: Service) -> str | None:
+    return next((one for one in service.protocols if one in _FORMS), None)
+
+
+def _form(request: Request) -> str:
+    """The form, if it is one: a body too long for one is refused later, in the right form."""
+    return form_text(request) if len(request.body) <= MAX_FORM_BYTES else ""
+
+
+def _rpc_name(request: Request) -> tuple[str, str, str]:
+    """Target prefix, operation and protocol of a call that its headers name; else blanks."""
+    if request.method != "POST":
+        return "", "", ""
+    if request.header("smithy-protocol") == "rpc-v2-cbor":
+        path = _RPC_PATH.search(request.raw_path[-300:])
+        return (path[1], path[2], CBOR) if path else ("", "", CBOR)
+    target = request.header("x-amz-target")
+    if target is None:
+        return "", "", ""
+    prefix, _, name = target[:256].rpartition(".")
+    return prefix, name, "json"
+
+
+def _scope(request: Request) -> str:
+    """The service that the request is signed for, not yet verified; blank if none is named."""
+    for name, value in request.headers:
+        if name == "authorization":
+            # AWS4-HMAC-SHA256 Credential=<key>/<date>/<region>/<service>/aws4_request, …
+            parts = value.split("/", 4)
+            return parts[3] if len(parts) == 5 and value.startswith("AWS4-") else ""
+    if "X-Amz-Credential=" in request.raw_query:
+        found = _PRESIGNED.search(request.raw_query)
+        parts = unquote(found[1]).split("/") if found else []
+        return parts[3] if len(parts) == 5 else ""
+    return ""

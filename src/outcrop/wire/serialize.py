@@ -7,14 +7,26 @@ its shape raises ``ResultMismatch``: drift must not reach a client.
 import binascii
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from outcrop.errors import AWSError, CommonError
-from outcrop.wire import eventstream, json, timestamps
+from outcrop.wire import cbor, eventstream, json, timestamps
+from outcrop.wire.faults import Fault, fault_of
 from outcrop.wire.http import Response
+from outcrop.wire.mismatch import ResultMismatch, mismatch
 from outcrop.wire.shapes import Member, Shape
 from outcrop.wire.spec import Operation, Service
+from outcrop.wire.values import CBOR, JSON, Writer
+from outcrop.wire.xml_answers import (
+    ec2_error,
+    query_error,
+    rest_xml_body,
+    rest_xml_error,
+    rest_xml_ids,
+    serialize_ec2,
+    serialize_query,
+)
 
 EVENT_STREAM_TYPE = "application/vnd.amazon.eventstream"
 _JSON_TYPE = "application/json"
@@ -25,12 +37,12 @@ _PAD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _PADS = tuple(_PAD[:size] for size in range(2, 62))
 
 
-class ResultMismatch(Exception):
-    """A handler gave something that its operation's output does not have."""
-
-
-def serialize(operation: Operation, result: Mapping[str, Any], request_id: str) -> Response:
-    return _PROTOCOLS[operation.service.protocol](operation, result, request_id)
+def serialize(
+    operation: Operation, result: Mapping[str, Any], request_id: str, protocol: str | None = None
+) -> Response:
+    """``protocol`` is the one the request came in (``Match.protocol``); without it the service's
+    first."""
+    return _PROTOCOLS[protocol or operation.service.protocol](operation, result, request_id)
 
 
 def serialize_stream(
@@ -45,25 +57,23 @@ def serialize_stream(
     stream = operation.event_stream
     if stream is None:
         raise ResultMismatch(f"{operation.name} has no event stream")
-    headers = _headers(operation, result, request_id)
+    headers = _headers(operation, result, {_REQUEST_ID: request_id})
     headers["Content-Type"] = EVENT_STREAM_TYPE
     return Response(operation.success_status, headers, _frames(operation, stream.shape, events))
 
 
 def serialize_error(
-    error: AWSError, operation: Operation | None, service: Service | None, request_id: str
+    error: AWSError,
+    operation: Operation | None,
+    service: Service | None,
+    request_id: str,
+    protocol: str | None = None,
 ) -> Response:
-    """The answer that clients of ``service`` read ``error`` from."""
+    """The answer that clients of ``service`` read ``error`` from; ``protocol`` as above."""
     service = operation.service if operation else service
-    declared = operation.errors.get(error.code) if operation else None
-    body = json.encode(_error_body(error, declared))
-    headers = {
-        _REQUEST_ID: request_id,
-        "x-amzn-ErrorType": f"{error.code}:http://internal.amazon.com/coral/"
-        f"{_error_namespace(error, service)}/",
-        "Content-Type": _JSON_TYPE,
-    }
-    return Response(_error_status(error, service), headers, body)
+    protocol = protocol or (service.protocol if service else "rest-json")
+    fault = fault_of(error, operation, service, protocol)
+    return _ERRORS[protocol](fault, error, operation, service, request_id)
 
 
 def encode_event(operation: Operation, event: Mapping[str, Any]) -> bytes:
@@ -86,17 +96,54 @@ def _serialize_rest_json(
     operation: Operation, result: Mapping[str, Any], request_id: str
 ) -> Response:
     layout = operation.output_layout
-    headers = _headers(operation, result, request_id)
-    status = operation.success_status
-    if layout.status and layout.status.name in result:
-        status = int(result[layout.status.name])
+    headers = _headers(operation, result, {_REQUEST_ID: request_id})
+    status = _status(operation, result)
     if status == 204:
         return Response(status, headers)
     headers.setdefault("Content-Type", _JSON_TYPE)
     if layout.payload is not None:
         return Response(status, headers, _payload(layout.payload, result))
     body = {name: result[name] for name in result if _in_body(operation, name)}
-    return Response(status, headers, json.encode(_members(operation.output, body)))
+    return Response(status, headers, json.encode(JSON.members(operation.output, body)))
+
+
+def _serialize_rest_xml(
+    operation: Operation, result: Mapping[str, Any], request_id: str
+) -> Response:
+    payload = operation.output_layout.payload
+    headers = _headers(operation, result, rest_xml_ids(operation.service, request_id))
+    status = _status(operation, result)
+    if payload is not None and payload.shape.type in ("blob", "string"):
+        return Response(status, headers, _payload(payload, result))
+    body = rest_xml_body(operation, result)
+    if body:
+        headers.setdefault("Content-Type", "application/xml")
+    return Response(status, headers, body)
+
+
+def _serialize_json(operation: Operation, result: Mapping[str, Any], request_id: str) -> Response:
+    body = json.encode(JSON.members(operation.output, result))
+    return Response(200, _rpc_headers("json", operation.service, request_id), body)
+
+
+def _serialize_cbor(operation: Operation, result: Mapping[str, Any], request_id: str) -> Response:
+    body = cbor.encode(CBOR.members(operation.output, result))
+    return Response(200, _rpc_headers(_CBOR, operation.service, request_id), body)
+
+
+def _rpc_headers(protocol: str, service: Service | None, request_id: str) -> dict[str, str]:
+    headers = {_REQUEST_ID: request_id}
+    if protocol == _CBOR:
+        return headers | {"smithy-protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"}
+    version = service.json_version if service else "1.1"
+    return headers | {"Content-Type": f"application/x-amz-json-{version}"}
+
+
+def _status(operation: Operation, result: Mapping[str, Any]) -> int:
+    member = operation.output_layout.status
+    return (
+        int(result[member.name]) if member and member.name in result else (operation.success_status)
+    )
 
 
 def _in_body(operation: Operation, name: str) -> bool:
@@ -104,25 +151,29 @@ def _in_body(operation: Operation, name: str) -> bool:
     return member is None or member.location == "body"
 
 
-def _payload(member: Member, result: Mapping[str, Any]) -> bytes:
+def _payload(member: Member, result: Mapping[str, Any]) -> bytes | AsyncIterator[bytes]:
     value = result.get(member.name)
     if value is None:
         return b"" if member.shape.type in ("blob", "string") else b"{}"
+    if member.is_streaming and isinstance(value, AsyncIterator):
+        return cast(AsyncIterator[bytes], value)
     if member.shape.type == "blob":
         if not isinstance(value, bytes):
-            raise _mismatch(member, value)
+            raise mismatch(member, value)
         return value
     if member.shape.type == "string":
         return str(value).encode()
-    return json.encode(_value(member, value))
+    return json.encode(JSON.value(member, value))
 
 
-def _headers(operation: Operation, result: Mapping[str, Any], request_id: str) -> dict[str, str]:
+def _headers(
+    operation: Operation, result: Mapping[str, Any], ids: Mapping[str, str]
+) -> dict[str, str]:
     known = operation.output.members if operation.output else {}
     unknown = [name for name in result if name not in known]
     if unknown:
         raise ResultMismatch(f"{operation.name} has no output member {unknown[0]!r}")
-    headers = {_REQUEST_ID: request_id}
+    headers = dict(ids)
     layout = operation.output_layout
     for member in layout.headers:
         value = result.get(member.name)
@@ -139,7 +190,7 @@ def _header(member: Member, value: Any) -> str:
         return binascii.b2a_base64(json.encode(value), newline=False).decode()
     if member.shape.type == "timestamp":
         return str(timestamps.render(value, member.timestamp_format or "rfc822"))
-    rendered = _value(member, value)
+    rendered = JSON.value(member, value)
     if isinstance(rendered, bool):
         return "true" if rendered else "false"
     if isinstance(rendered, list):
@@ -148,102 +199,6 @@ def _header(member: Member, value: Any) -> str:
     if "\r" in text or "\n" in text:
         raise ResultMismatch(f"a line break in the header {member.wire_name!r}")
     return text
-
-
-def _members(shape: Shape | None, value: Mapping[str, Any]) -> dict[str, Any]:
-    members = shape.members if shape else {}
-    out: dict[str, Any] = {}
-    for name in sorted(value):
-        item = value[name]
-        member = members.get(name)
-        if member is None:
-            raise ResultMismatch(f"{shape.name if shape else 'No output'} has no member {name!r}")
-        if item is not None:
-            out[member.wire_name] = _value(member, item)
-    return out
-
-
-def _value(member: Member, value: Any) -> Any:
-    shape = member.shape
-    if shape.is_document:
-        return value
-    return _WRITERS[shape.type](member, value)
-
-
-def _structure(member: Member, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise _mismatch(member, value)
-    return _members(member.shape, cast(Mapping[str, Any], value))
-
-
-def _list(member: Member, value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        raise _mismatch(member, value)
-    item = member.shape.item
-    return [_value(item, one) for one in cast(list[Any], value)]
-
-
-def _map(member: Member, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise _mismatch(member, value)
-    item = member.shape.members["value"]
-    return {key: _value(item, one) for key, one in cast(Mapping[str, Any], value).items()}
-
-
-def _string(member: Member, value: Any) -> Any:
-    if not isinstance(value, str):
-        raise _mismatch(member, value)
-    return value
-
-
-def _boolean(member: Member, value: Any) -> Any:
-    if not isinstance(value, bool):
-        raise _mismatch(member, value)
-    return value
-
-
-def _integer(member: Member, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _mismatch(member, value)
-    return value
-
-
-def _float(member: Member, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _mismatch(member, value)
-    return value
-
-
-def _blob(member: Member, value: Any) -> Any:
-    if not isinstance(value, bytes | bytearray):
-        raise _mismatch(member, value)
-    return binascii.b2a_base64(value, newline=False).decode()
-
-
-def _timestamp(member: Member, value: Any) -> Any:
-    if not isinstance(value, datetime):
-        raise _mismatch(member, value)
-    return timestamps.render(value, member.timestamp_format or "unixTimestamp")
-
-
-_WRITERS: dict[str, Callable[[Member, Any], Any]] = {
-    "structure": _structure,
-    "list": _list,
-    "map": _map,
-    "string": _string,
-    "boolean": _boolean,
-    "integer": _integer,
-    "long": _integer,
-    "float": _float,
-    "double": _float,
-    "blob": _blob,
-    "timestamp": _timestamp,
-}
-
-
-def _mismatch(member: Member, value: Any) -> ResultMismatch:
-    kind = type(value).__name__
-    return ResultMismatch(f"{member.name!r} is {kind}; {member.shape.type} is declared")
 
 
 async def _frames(
@@ -268,7 +223,7 @@ def _event_frame(service: Service, stream: Shape, event: Mapping[str, Any]) -> b
     if payload is not None and payload.shape.type == "blob":
         headers = eventstream.event_headers(name, "application/octet-stream")
         return eventstream.frame(headers, value[payload.name])
-    body = _structure(member, value)
+    body = cast(dict[str, Any], JSON.value(member, value))
     if service.pads_events:
         body = _padded(body)
     return eventstream.frame(eventstream.event_headers(name), json.encode(body))
@@ -292,26 +247,85 @@ def _exception_frame(stream: Shape, error: AWSError) -> bytes:
 
 
 def _error_body(error: AWSError, declared: Shape | None) -> dict[str, Any]:
-    members = error.members
-    if declared is not None:
-        members = _members(declared, {k: v for k, v in members.items() if k in declared.members})
     # A message may repeat a header that is no valid text, which JSON cannot hold.
     message = error.message.encode("utf-8", "replace").decode()
-    return {error.message_key: message, **members}
+    return {error.message_key: message, **_error_members(JSON, error, declared)}
 
 
-def _error_namespace(error: AWSError, service: Service | None) -> str:
-    if isinstance(error, CommonError) or service is None:
-        return _COMMON_NAMESPACE
-    return service.namespace
+def _error_members(writer: Writer, error: AWSError, declared: Shape | None) -> Mapping[str, Any]:
+    if declared is None:
+        return error.members
+    held = {k: v for k, v in error.members.items() if k in declared.members}
+    return writer.members(declared, held)
 
 
-def _error_status(error: AWSError, service: Service | None) -> int:
-    if isinstance(error, CommonError) or service is None:
-        return error.status
-    return service.error_statuses.get(error.code, error.status)
+def _rest_json_error(
+    fault: Fault,
+    error: AWSError,
+    operation: Operation | None,
+    service: Service | None,
+    request_id: str,
+) -> Response:
+    declared = operation.errors.get(error.code) if operation else None
+    namespace = _COMMON_NAMESPACE
+    if service is not None and not isinstance(error, CommonError):
+        namespace = service.namespace
+    headers = {
+        _REQUEST_ID: request_id,
+        "x-amzn-ErrorType": f"{fault.name}:http://internal.amazon.com/coral/{namespace}/",
+        "Content-Type": _JSON_TYPE,
+    }
+    return Response(fault.status, headers, json.encode(_error_body(error, declared)))
 
 
+def _rpc_error(
+    fault: Fault,
+    error: AWSError,
+    operation: Operation | None,
+    service: Service | None,
+    request_id: str,
+    *,
+    protocol: str,
+) -> Response:
+    """The errors of json and rpc-v2-cbor, which name themselves in the body."""
+    declared = operation.errors.get(error.code) if operation else None
+    key = _message_key(error, declared)
+    message = error.message.encode("utf-8", "replace").decode()
+    is_cbor = protocol == _CBOR
+    members = _error_members(CBOR if is_cbor else JSON, error, declared)
+    body = {"__type": fault.name, key: message, **members}
+    headers = _rpc_headers(protocol, service, request_id) | {"x-amzn-ErrorType": fault.name}
+    if service is not None and service.is_query_compatible:
+        # Clients that knew the query protocol know its codes.
+        who = "Sender" if fault.is_senders else "Receiver"
+        headers["x-amzn-query-error"] = f"{_query_code(fault, error, service)};{who}"
+    return Response(fault.status, headers, cbor.encode(body) if is_cbor else json.encode(body))
+
+
+def _query_code(fault: Fault, error: AWSError, service: Service) -> str:
+    return fault_of(error, None, service, "query").code if fault.code == fault.name else fault.code
+
+
+def _message_key(error: AWSError, declared: Shape | None) -> str:
+    """Services spell it either way, and their clients look for their own."""
+    names = declared.members if declared else ()
+    return next((name for name in names if name.lower() == "message"), error.message_key)
+
+
+_CBOR = "smithy-rpc-v2-cbor"
 _PROTOCOLS: dict[str, Callable[[Operation, Mapping[str, Any], str], Response]] = {
     "rest-json": _serialize_rest_json,
+    "rest-xml": _serialize_rest_xml,
+    "json": _serialize_json,
+    "smithy-rpc-v2-cbor": _serialize_cbor,
+    "query": serialize_query,
+    "ec2": serialize_ec2,
+}
+_ERRORS: dict[str, Callable[[Fault, AWSError, Operation | None, Service | None, str], Response]] = {
+    "rest-json": _rest_json_error,
+    "rest-xml": rest_xml_error,
+    "json": partial(_rpc_error, protocol="json"),
+    "smithy-rpc-v2-cbor": partial(_rpc_error, protocol=_CBOR),
+    "query": query_error,
+    "ec2": ec2_error,
 }

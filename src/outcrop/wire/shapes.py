@@ -58,8 +58,9 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Member:
-    """``name`` is the key in parameters and results; ``wire_name`` the one in JSON, in a header, in
-    the query or in the path's template."""
+    """``name`` is the key in parameters and results; ``wire_name`` the one in JSON, XML, a form, a
+    header, the query or the path's template; ``location_name`` the same where the model gives one.
+    ``xml_namespace`` is prefix and URI."""
 
     name: str
     wire_name: str
@@ -70,7 +71,19 @@ class Member:
     is_idempotency_token: bool = False
     is_event_payload: bool = False
     is_event_header: bool = False
+    location_name: str | None = None
+    query_name: str | None = None
+    is_flattened: bool = False
     is_streaming: bool = False
+    is_xml_attribute: bool = False
+    xml_namespace: tuple[str | None, str] | None = None
+
+    @property
+    def ec2_name(self) -> str:
+        """The key in a form of the ec2 protocol, whose names always begin with a capital."""
+        if self.query_name or not self.location_name:
+            return self.query_name or self.name
+        return self.location_name[0].upper() + self.location_name[1:]
 
 
 class ShapeTable:
@@ -91,18 +104,18 @@ class ShapeTable:
         return shape
 
     def error_facts(self) -> dict[str, int]:
-        """The status of every exception, by its code, without compiling anything."""
-        return {
-            _error_code(name, raw): _error_status(raw)
-            for name, raw in self._raw.items()
-            if raw.get("exception")
-        }
+        """The status of every exception, by its code and by the name of its shape, without
+        compiling anything."""
+        facts = {name: _error_status(r) for name, r in self._raw.items() if r.get("exception")}
+        return facts | {_error_code(name, self._raw[name]): facts[name] for name in facts}
 
     def _member(self, name: str, reference: Raw) -> Member:
         shape = self.get(reference["shape"])
+        own = self._raw[reference["shape"]]
+        location_name = reference.get("locationName", own.get("locationName"))
         return Member(
             name=name,
-            wire_name=reference.get("locationName", name),
+            wire_name=location_name or name,
             shape=shape,
             location=cast(Location, reference.get("location", "body")),
             timestamp_format=reference.get("timestampFormat", shape.timestamp_format),
@@ -110,7 +123,12 @@ class ShapeTable:
             is_idempotency_token=bool(reference.get("idempotencyToken")),
             is_event_payload=bool(reference.get("eventpayload")),
             is_event_header=bool(reference.get("eventheader")),
-            is_streaming=bool(reference.get("streaming", self._raw[shape.name].get("streaming"))),
+            location_name=location_name,
+            query_name=reference.get("queryName"),
+            is_flattened=bool(reference.get("flattened", own.get("flattened"))),
+            is_streaming=bool(reference.get("streaming", own.get("streaming"))),
+            is_xml_attribute=bool(reference.get("xmlAttribute")),
+            xml_namespace=_xml_namespace(reference.get("xmlNamespace", own.get("xmlNamespace"))),
         )
 
 
@@ -146,6 +164,12 @@ def _references(raw: Raw) -> list[tuple[str, Raw]]:
         return list(raw.get("members", {}).items())
     keys = {"list": ("member",), "map": ("key", "value")}.get(raw["type"], ())
     return [(key, raw[key]) for key in keys]
+
+
+def _xml_namespace(raw: Any) -> tuple[str | None, str] | None:
+    if raw is None:
+        return None
+    return (None, raw) if isinstance(raw, str) else (raw.get("prefix"), raw["uri"])
 
 
 def _error_code(name: str, raw: Raw) -> str:

@@ -75,9 +75,16 @@ class Operation:
 
     @cached_property
     def errors(self) -> Mapping[str, Shape]:
-        """The declared errors by code; status and members are in the shape."""
-        shapes = (self.service.shapes.get(error["shape"]) for error in self.raw.get("errors", ()))
-        return {cast(str, shape.error_code): shape for shape in shapes}
+        """The declared errors by code and by name, which differ in older services; status and
+        members are in the shape."""
+        shapes = [self.service.shapes.get(error["shape"]) for error in self.raw.get("errors", ())]
+        by_name = {shape.name: shape for shape in shapes}
+        return by_name | {cast(str, shape.error_code): shape for shape in shapes}
+
+    @property
+    def result_wrapper(self) -> str | None:
+        """The element around the members of an answer of the query protocol."""
+        return self.raw.get("output", {}).get("resultWrapper")
 
     @cached_property
     def takes_stream(self) -> bool:
@@ -110,8 +117,11 @@ class Operation:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Service:
-    """``error_statuses`` are those of every error of the service, by code. ``pads_events``: JSON
-    events carry a member of random length that hides their size."""
+    """``protocols`` are all the service speaks, the one its model prefers first.
+    ``error_statuses`` are those of every error of the service, by code. ``pads_events``: JSON
+    events carry a member of random length that hides their size. ``is_query_compatible``: clients
+    of the service's older query protocol know its errors by other codes. ``is_object_store``: it
+    signs, names hosts and words errors as S3 does."""
 
     name: str
     endpoint_prefix: str
@@ -121,6 +131,13 @@ class Service:
     pads_events: bool
     shapes: ShapeTable
     error_statuses: Mapping[str, int]
+    protocols: tuple[str, ...]
+    target_prefix: str | None
+    json_version: str
+    api_version: str
+    xml_namespace: str | None
+    is_query_compatible: bool
+    is_object_store: bool
     operations: Mapping[str, Operation] = field(default_factory=dict[str, Operation])
 
 
@@ -163,11 +180,28 @@ def _service(name: str, model: Raw, pages: Mapping[str, Raw]) -> Service:
         pads_events=bool(metadata.get("padsEvents")),
         shapes=shapes,
         error_statuses=shapes.error_facts(),
+        protocols=_protocols(metadata),
+        target_prefix=metadata.get("targetPrefix"),
+        json_version=metadata.get("jsonVersion", "1.1"),
+        api_version=metadata["apiVersion"],
+        xml_namespace=metadata.get("xmlNamespace"),
+        is_query_compatible="awsQueryCompatible" in metadata,
+        is_object_store=metadata.get("signatureVersion") == "s3",
         operations=operations,
     )
     for key, raw in model["operations"].items():
         operations[key] = _operation(service, key, raw, metadata.get("auth", ()), pages.get(key))
     return service
+
+
+def _protocols(metadata: Raw) -> tuple[str, ...]:
+    listed = [metadata["protocol"], *metadata.get("protocols", ())]
+    # What the models of today leave out, clients of earlier ones still send.
+    if "targetPrefix" in metadata:
+        listed.append("json")
+    if "awsQueryCompatible" in metadata:
+        listed.append("query")
+    return tuple(dict.fromkeys(listed))
 
 
 def _operation(
