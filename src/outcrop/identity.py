@@ -13,7 +13,8 @@ from typing import Literal, Protocol
 
 PrincipalKind = Literal["root", "user", "role", "federated"]
 KeyStatus = Literal["Active", "Inactive"]
-Proof = Literal["header", "query", "bearer"]
+Proof = Literal["header", "query", "bearer", "service"]
+"""How a caller was proven. A service that acts with a role passed to it needs no signature."""
 PayloadKind = Literal["hash", "unsigned", "chunks", "chunks-trailer", "unsigned-trailer"]
 
 _LONG_TERM_PREFIX = "ABSK"

@@ -55,7 +55,7 @@ def issue(
     sealer: Sealer, principal: Principal, session: Session, *, min_token_chars: int = 0
 ) -> AccessKey:
     """A new key that acts as ``principal``. A token shorter than asked for is padded."""
-    key_id = _new_key_id(principal.account)
+    key_id = new_key_id(principal.account)
     secret = base64.b64encode(secrets.token_bytes(30)).decode()
     contents = msgspec.msgpack.encode(_Contents(key_id, secret, principal, session))
     packed = zlib.compress(contents, 9)
@@ -67,6 +67,14 @@ def issue(
     if len(token) > MAX_TOKEN_CHARS or len(contents) > _MAX_OPENED_BYTES:
         raise TokenTooLong(f"A session token has at most {MAX_TOKEN_CHARS} characters.")
     return _access_key(key_id, secret, principal, session, token)
+
+
+def new_key_id(account: str) -> str:
+    """16 letters of base32: one bit, the account in 40, and 39 that are random. Real key IDs tell
+    their account the same way."""
+    number = 1 << (_ACCOUNT_BITS + _RANDOM_BITS)
+    number |= int(account) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    return _PREFIX + base64.b32encode(number.to_bytes(10)).decode()
 
 
 def account_of(key_id: str) -> str | None:
@@ -138,14 +146,6 @@ class Credentials:
             _, (_, size_bytes) = self._opened.popitem(last=False)
             self._cached_bytes -= size_bytes
         return opened[0]
-
-
-def _new_key_id(account: str) -> str:
-    """16 letters of base32: one bit, the account in 40, and 39 that are random. Real key IDs tell
-    their account the same way."""
-    number = 1 << (_ACCOUNT_BITS + _RANDOM_BITS)
-    number |= int(account) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-    return _PREFIX + base64.b32encode(number.to_bytes(10)).decode()
 
 
 def _context(key_id: str) -> bytes:

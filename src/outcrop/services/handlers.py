@@ -3,6 +3,7 @@
 from outcrop.services.bedrock import foundation_models
 from outcrop.services.bedrock_runtime import converse, count_tokens, invoke_model
 from outcrop.services.iam import account_details, policies, policy_versions, role_policies, roles
+from outcrop.services.sts import caller_identity, role_sessions, user_sessions
 
 MODULES = (
     foundation_models,
@@ -14,4 +15,7 @@ MODULES = (
     policy_versions,
     role_policies,
     roles,
+    caller_identity,
+    role_sessions,
+    user_sessions,
 )
