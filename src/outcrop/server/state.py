@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from outcrop.authorization import managed
 from outcrop.security.masterkey import MasterKey, load_master_key
 from outcrop.stores.accounts import IdentityStore
 from outcrop.stores.bindings import BindingStore
 from outcrop.stores.bootstrap import Foundation, Presets, lay_foundation, read_presets
 from outcrop.stores.database import Database
 from outcrop.stores.directory import DataDirectory
-from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS
-from outcrop.stores.identities import FULL_ACCESS_TEXT, IdentityDirectory
+from outcrop.stores.identities import IdentityDirectory
 from outcrop.stores.keys import KeyStore
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Resources
@@ -51,8 +51,7 @@ async def open_state(data_dir: Path, environment: Mapping[str, str]) -> AsyncGen
 
 async def _assemble(database: Database, key: MasterKey, presets: Presets) -> State:
     resources = Resources(database)
-    managed = {ADMINISTRATOR_ACCESS: FULL_ACCESS_TEXT}
-    directory = IdentityDirectory(resources, database, key, managed.get)
+    directory = IdentityDirectory(resources, database, key, managed.find)
     identities = IdentityStore(resources)
     keys = KeyStore(resources, key, directory)
     foundation = await lay_foundation(identities, keys, directory, presets)
