@@ -8,18 +8,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from outcrop.authorization.access import Access
-from outcrop.errors import NotImplementedException
+from outcrop.authorization.access import Access, Asked
+from outcrop.authorization.authorizer import Authorizer
+from outcrop.authorization.context import Setting
+from outcrop.authorization.table import accesses_of
+from outcrop.errors import AuthorizationDenied, NotImplementedException
 from outcrop.security.policy.evaluate import Decision
 from outcrop.services.call import Answered, Call
 from outcrop.services.operation import Handler, aws_errors, find_handler
 from outcrop.wire.spec import Operation, load_service
 
+BEARER = "bedrock:CallWithBearerToken"
+
 
 class Gateway:
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
     async def run(self, call: Call, params: Mapping[str, Any]) -> Answered:
         """``params`` are parsed and validated."""
         handler = get_handler(call.operation)
+        await self._authorize(call, params)
         with aws_errors():
             return await handler(call, params)
 
@@ -31,7 +40,22 @@ class Gateway:
         )
 
     async def decide(self, call: Call, access: Access) -> Decision:
-        raise NotImplementedError
+        return await self._authorizer.decide(self._setting(call), access)
+
+    async def _authorize(self, call: Call, params: Mapping[str, Any]) -> None:
+        setting = self._setting(call)
+        if call.caller.proof == "bearer":
+            kind = "LONG_TERM" if call.caller.region is None else "SHORT_TERM"
+            bearer = Access(BEARER, keys={"bedrock:bearertokentype": kind})
+            await self._authorizer.authorize(setting, (bearer,))
+        asked = Asked(params, call.caller, call.region, call.catalog, call.request)
+        await self._authorizer.authorize(setting, accesses_of(call.operation, asked))
+
+    def _setting(self, call: Call) -> Setting:
+        endpoint = self._authorizer.find_endpoint(call.request.endpoint)
+        if call.request.endpoint is not None and endpoint is None:
+            raise AuthorizationDenied("The VPC endpoint that took the request is gone.")
+        return Setting(call.caller, call.region, call.request, call.now, endpoint)
 
 
 def get_handler(operation: Operation) -> Handler:
