@@ -8,6 +8,7 @@ import asyncio
 import importlib.metadata
 import os
 import socket
+import ssl
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ class _Start:
     def place(self) -> Place:
         return Place(f"http://127.0.0.1:{self.ports['s3']}", _REGION, self.credentials)
 
+    def tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.folder / "ca.pem")
+        context.load_cert_chain(self.folder / "cert.pem", self.folder / "key.pem")
+        return context
+
     def keeping(self, data: Path, weed: str) -> Keeping:
         return Keeping(
             command=(weed, *_arguments(self.folder, data, self.ports)),
@@ -88,7 +94,7 @@ class _Launch:
         weed = _find_weed()
         start = await asyncio.to_thread(_prepare, self._data)
         await send_line(process, msgspec.json.encode(start.keeping(self._data, weed)))
-        answering = asyncio.create_task(_answering(start.place))
+        answering = asyncio.create_task(_answering(start))
         ended = asyncio.create_task(process.wait())
         try:
             await asyncio.wait(
@@ -213,16 +219,18 @@ def _arguments(folder: Path, data: Path, ports: dict[str, int]) -> list[str]:
     return [f"-config_dir={folder}", "-logtostderr=true", "server", *flags]
 
 
-async def _answering(place: Place) -> None:
-    """Returns once the store lists its buckets for us."""
+async def _answering(start: _Start) -> None:
+    """Returns once the store lists its buckets for us and knows where its volumes are: for some
+    seconds before that it would answer that it has lost what it has."""
 
     async def here() -> Place:
-        return place
+        return start.place
 
     client = StoreClient(here)
+    context = await asyncio.to_thread(start.tls)
     try:
         while True:
-            if await _lists_buckets(client):
+            if await _lists_buckets(client) and await _has_volumes(start.ports["master"], context):
                 return
             await asyncio.sleep(_READY_POLL_S)
     finally:
@@ -234,6 +242,39 @@ async def _lists_buckets(client: StoreClient) -> bool:
         answer = await client.send(StoreRequest("GET", "/"))
         async for _ in answer.body:
             pass
-    except (ObjectsError, aiohttp.ClientError):
+    except ObjectsError:
         return False
     return answer.status == 200
+
+
+async def _has_volumes(port: int, context: ssl.SSLContext) -> bool:
+    """The volume server tells the master all it has in its first words."""
+    connector = aiohttp.TCPConnector(ssl=context)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(f"https://127.0.0.1:{port}/dir/status") as answer,
+        ):
+            status = msgspec.json.decode(await answer.read(), type=_MasterStatus)
+    except (aiohttp.ClientError, OSError, msgspec.DecodeError):
+        return False
+    centers = status.Topology.DataCenters or ()
+    return any(rack.DataNodes for center in centers for rack in center.Racks or ())
+
+
+class _Rack(msgspec.Struct):
+    DataNodes: list[dict[str, object]] | None = None
+
+
+class _DataCenter(msgspec.Struct):
+    Racks: list[_Rack] | None = None
+
+
+class _Topology(msgspec.Struct):
+    DataCenters: list[_DataCenter] | None = None
+
+
+class _MasterStatus(msgspec.Struct):
+    """What the master tells of its cluster, by its own names."""
+
+    Topology: _Topology = msgspec.field(default_factory=_Topology)
