@@ -9,6 +9,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from outcrop import __version__
+from outcrop.authorization.session_bounds import check_session
 from outcrop.engines.protocol import EngineError
 from outcrop.errors import (
     AWSError,
@@ -70,6 +71,9 @@ class App:
             match = matched = self._deployment.router.match(request)
             operation = match.operation
             now = datetime.now(UTC)
+            if operation.is_anonymous:
+                # Clients do not sign it, so that we do not have it is told to everyone.
+                get_handler(operation)
             caller = authenticate(
                 request,
                 signing_name=operation.service.signing_name,
@@ -78,6 +82,7 @@ class App:
                 now=now,
             )
             self._deployment.state.stores.directory.touch(caller.key_id, now)
+            check_session(caller, operation)
             get_handler(operation)
             request = await proven(request, caller.payload, _body_checksum(operation))
             params = await read_beside(len(request.body), lambda: _params(match, request))

@@ -16,6 +16,7 @@ from botocore import xform_name
 from outcrop.wire.documents import UnknownDocument, load_document, merge
 from outcrop.wire.shapes import Location, Member, Raw, Shape, ShapeTable
 
+NO_AUTH = "smithy.api#noAuth"
 BEARER_AUTH = "smithy.api#httpBearerAuth"
 
 
@@ -109,6 +110,11 @@ class Operation:
     @property
     def accepts_bearer(self) -> bool:
         return BEARER_AUTH in self.auth_types
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Clients send it unsigned: what it carries proves who calls."""
+        return self.auth_types == (NO_AUTH,)
 
     def _shape(self, side: str) -> Shape | None:
         reference = self.raw.get(side)
