@@ -21,6 +21,7 @@ Kind = Literal[
 
 Name = Literal[
     "not-json",
+    "first-byte",
     "syntax",
     "unknown-field",
     "missing-field",
@@ -89,6 +90,7 @@ _TRUST = _NAMED_FIELDS | {
 }
 _BUCKET = _NAMED_FIELDS | {
     _GENERAL: "This policy contains invalid Json",
+    "first-byte": "Policies must be valid JSON and the first byte must be '{{'",
     "values": "Policy has an invalid condition key",
     "action": "Policy has invalid action",
     "resource": "Policy has invalid resource",

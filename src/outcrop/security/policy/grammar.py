@@ -73,7 +73,7 @@ def read_document(text: str, kind: Kind, max_bytes: int) -> Document:
 
 def _read_top(text: str, kind: Kind, max_bytes: int) -> Object:
     if kind == "bucket" and not text.startswith("{"):
-        raise Flaw("not-json", "Policies must be valid JSON and the first byte must be '{'")
+        raise Flaw("first-byte")
     try:
         if len(text.encode()) > max_bytes:
             raise Flaw("syntax")

@@ -46,10 +46,7 @@ class Statement:
             return False
         if not self.covers(request.resource, keys):
             return False
-        for condition in self.conditions:  # noqa: SIM110
-            if not condition.matches(keys):
-                return False
-        return True
+        return not self.conditions or all(each.matches(keys) for each in self.conditions)
 
     def names(self, action: str) -> bool:
         return self.actions.matches(action, _NO_KEYS) is not self.not_actions
