@@ -160,6 +160,14 @@ class IdentityDirectory:
         text = self._aws_managed(arn)
         return None if text is None else NamedText(arn, text)
 
+    def service_control_of(self, account: str) -> tuple[tuple[NamedText, ...], ...]:
+        """Empty where the account is not restricted."""
+        item = self.find_account(account)
+        names = (item.record.service_control if item else ()) or (FULL_ACCESS,)
+        if names == (FULL_ACCESS,):
+            return ()
+        return (tuple(self._service_control_text(name) for name in names),)
+
     def is_current(self, principal: Principal) -> bool:
         """Whether this very user or role is there, not another one of its name."""
         return self._find_subject(principal) is not None
@@ -273,19 +281,12 @@ class IdentityDirectory:
             boundary = self.managed_policy(record.boundary) or NamedText(
                 record.boundary, _ALLOWS_NOTHING
             )
-        return PrincipalPolicies(identity, boundary, subject.tags, self._bounds_of(account))
+        return PrincipalPolicies(identity, boundary, subject.tags, self.service_control_of(account))
 
     def _policies_in(self, record: UserRecord | GroupRecord | RoleRecord) -> tuple[NamedText, ...]:
         attached = (self.managed_policy(arn) for arn in record.attached)
         inline = (NamedText(name, text) for name, text in record.inline.items())
         return (*(policy for policy in attached if policy), *inline)
-
-    def _bounds_of(self, account: str) -> tuple[tuple[NamedText, ...], ...]:
-        item = self.find_account(account)
-        names = (item.record.service_control if item else ()) or (FULL_ACCESS,)
-        if names == (FULL_ACCESS,):
-            return ()
-        return (tuple(self._service_control_text(name) for name in names),)
 
     def _service_control_text(self, name: str) -> NamedText:
         if name == FULL_ACCESS:
