@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _STANDINGS = 4096
 _DECISIONS = 4096
 
+_STORED_BYTES = 1 << 20
+"""Of stored policies, whose length was checked when they came; grants add to a key's."""
+
 _GONE = Decision(allowed=False, reason="implicit-deny", layer="identity", policy=None)
 
 
@@ -71,7 +74,8 @@ class Authorizer:
         for access in accesses:
             decision = await self.decide(setting, access)
             if not decision.allowed:
-                raise self._refused(setting.caller, access, decision)
+                facts = await self._facts(access)
+                raise self._refused(setting.caller, _named(access, facts), decision)
 
     async def decide(self, setting: Setting, access: Access) -> Decision:
         decision = await self._decide(setting, access)
@@ -177,6 +181,7 @@ def _remembered(standing: Standing, setting: Setting, access: Access) -> Decisio
 def _question(
     standing: Standing, setting: Setting, access: Access, facts: Facts | None
 ) -> Question:
+    access = _named(access, facts)
     layers, names = standing.layers, set(standing.keys)
     if facts is not None and facts.policy is not None:
         resource = compile_policy(facts.policy, facts.kind, access.resource)
@@ -187,6 +192,13 @@ def _question(
     return Question(
         Request(standing.subject, access.action, access.resource, account, keys), layers
     )
+
+
+def _named(access: Access, facts: Facts | None) -> Access:
+    """With the resource's own ARN, where the request named it otherwise."""
+    if facts is None or facts.resource is None:
+        return access
+    return replace(access, resource=facts.resource)
 
 
 def subject_of(principal: Principal) -> Subject:
@@ -202,7 +214,7 @@ def subject_of(principal: Principal) -> Subject:
 @lru_cache(maxsize=4096)
 def compile_policy(text: str, kind: Kind, name: str) -> Policy:
     """A stored policy: it was valid when it was stored."""
-    return parse_policy(text, kind, name=name)
+    return parse_policy(text, kind, name=name, max_bytes=_STORED_BYTES)
 
 
 def _compiled(texts: Iterable[NamedText], kind: Kind) -> tuple[Policy, ...]:

@@ -22,9 +22,14 @@ _WITH_ARTICLE = {name: f"a {text}" for name, text in _LAYERS.items()} | {
     "identity": "an identity-based policy"
 }
 
+_STATUSES: Mapping[str, int] = {"kms": 400}
+"""Of services that do not answer 403, as recorded."""
+
 
 def denial(caller: Caller, access: Access, decision: Decision) -> AuthorizationDenied:
-    return AuthorizationDenied(sentence(caller.arn, access, decision))
+    refused = AuthorizationDenied(sentence(caller.arn, access, decision))
+    refused.status = _STATUSES.get(access.action.partition(":")[0], refused.status)
+    return refused
 
 
 def sentence(arn: str, access: Access, decision: Decision) -> str:

@@ -16,6 +16,7 @@ from outcrop.stores.bootstrap import Foundation, Presets, lay_foundation, read_p
 from outcrop.stores.database import Database
 from outcrop.stores.directory import DataDirectory
 from outcrop.stores.identities import IdentityDirectory
+from outcrop.stores.keyring import Keyring
 from outcrop.stores.keys import KeyStore
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Resources
@@ -63,5 +64,6 @@ async def _assemble(database: Database, key: MasterKey, presets: Presets) -> Sta
         identities=identities,
         keys=keys,
         bindings=BindingStore(database),
+        keyring=Keyring(resources, key),
     )
     return State(stores, foundation, presets)

@@ -7,6 +7,7 @@ from outcrop.stores.accounts import IdentityStore
 from outcrop.stores.bindings import BindingStore
 from outcrop.stores.database import Database
 from outcrop.stores.identities import IdentityDirectory
+from outcrop.stores.keyring import Keyring
 from outcrop.stores.keys import KeyStore
 from outcrop.stores.resources import Resources
 
@@ -23,3 +24,4 @@ class Stores:
     identities: IdentityStore
     keys: KeyStore
     bindings: BindingStore
+    keyring: Keyring
