@@ -10,6 +10,18 @@ from outcrop.services.iam import (
     roles,
     simulation,
 )
+from outcrop.services.kms import (
+    aliases,
+    asymmetric,
+    data_keys,
+    encryption,
+    grants,
+    key_states,
+    keys as kms_keys,
+    policies as key_policies,
+    rotation,
+    tags as key_tags,
+)
 from outcrop.services.sts import caller_identity, role_sessions, user_sessions
 
 MODULES = (
@@ -26,4 +38,14 @@ MODULES = (
     caller_identity,
     role_sessions,
     user_sessions,
+    aliases,
+    asymmetric,
+    data_keys,
+    encryption,
+    grants,
+    key_states,
+    kms_keys,
+    key_policies,
+    rotation,
+    key_tags,
 )
