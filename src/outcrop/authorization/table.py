@@ -5,18 +5,20 @@ An operation without a row asks for the action of its own name on "*", as AWS na
 
 from collections.abc import Mapping, Sequence
 
-from outcrop.authorization import bedrock, kms, sts
+from outcrop.authorization import bedrock, iam, kms, sts
 from outcrop.authorization.access import Access, Asked, FindFacts, Rule
 from outcrop.wire.spec import Operation
 
 RULES: Mapping[str, Mapping[str, Rule]] = {
     **bedrock.RULES,
+    "iam": iam.RULES,
     "kms": kms.RULES,
     "sts": sts.RULES,
 }
 """By service and operation."""
 
 FIND_FACTS: Mapping[str, FindFacts] = {
+    "iam": iam.find_facts,
     "kms": kms.find_facts,
     "sts": sts.find_facts,
 }

@@ -3,12 +3,19 @@
 from outcrop.services.bedrock import foundation_models
 from outcrop.services.bedrock_runtime import converse, count_tokens, invoke_model
 from outcrop.services.iam import (
+    access_keys,
+    account,
     account_details,
+    group_policies,
+    groups,
     policies,
     policy_versions,
     role_policies,
     roles,
+    service_credentials,
     simulation,
+    user_policies,
+    users,
 )
 from outcrop.services.kms import (
     aliases,
@@ -35,6 +42,13 @@ MODULES = (
     role_policies,
     roles,
     simulation,
+    access_keys,
+    account,
+    group_policies,
+    groups,
+    service_credentials,
+    user_policies,
+    users,
     caller_identity,
     role_sessions,
     user_sessions,
