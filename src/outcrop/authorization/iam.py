@@ -16,7 +16,8 @@ from outcrop.stores.resources import Item
 
 _ON_GROUP: Final = """
 AddUserToGroup AttachGroupPolicy CreateGroup DeleteGroup DeleteGroupPolicy DetachGroupPolicy
-GetGroup GetGroupPolicy ListAttachedGroupPolicies ListGroupPolicies PutGroupPolicy RemoveUserFromGroup
+GetGroup GetGroupPolicy ListAttachedGroupPolicies ListGroupPolicies PutGroupPolicy
+RemoveUserFromGroup
 """
 _ON_USER: Final = """
 AttachUserPolicy CreateAccessKey CreateServiceSpecificCredential CreateUser DeleteAccessKey
