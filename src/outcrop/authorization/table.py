@@ -5,7 +5,7 @@ An operation without a row asks for the action of its own name on "*", as AWS na
 
 from collections.abc import Mapping, Sequence
 
-from outcrop.authorization import bedrock, iam, kms, sts
+from outcrop.authorization import bedrock, iam, kms, s3, sts
 from outcrop.authorization.access import Access, Asked, FindFacts, Rule
 from outcrop.wire.spec import Operation
 
@@ -13,6 +13,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     **bedrock.RULES,
     "iam": iam.RULES,
     "kms": kms.RULES,
+    "s3": s3.RULES,
     "sts": sts.RULES,
 }
 """By service and operation."""
