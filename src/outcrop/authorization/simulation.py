@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from outcrop.authorization.access import KeyValues
-from outcrop.security.policy.document import Kind, Policy, parse_policy
+from outcrop.security.policy.document import Kind, Policy, Statement, parse_policy
 from outcrop.security.policy.evaluate import (
     Explanation,
     Layers,
@@ -87,6 +87,21 @@ class Outcome:
             return None
         alone = Layers(boundary=boundary, identity=(_EVERYTHING,))
         return decide(replace(self.request, resource_account=None), alone).allowed
+
+    @property
+    def missing_keys(self) -> list[str]:
+        """Condition keys that statements about this action ask for and the request lacks. Those
+        of service control policies are not told, as IAM does not."""
+        found: dict[str, str] = {}
+        for each in self.explanation.statements:
+            if each.layer == "service-control" or not each.action:
+                continue
+            resources = each.statement.resources
+            variables = resources.variables if resources else frozenset[str]()
+            if each.resource or variables - self.request.keys.keys():
+                found |= {key.lower(): key for key in _asked_keys(each.statement)}
+        missing = found.keys() - self.request.keys.keys()
+        return sorted((found[key] for key in missing), key=str.lower)
 
 
 def find_holder(directory: IdentityDirectory, arn: str) -> Holder | None:
@@ -202,11 +217,18 @@ def context_keys(policies: Iterable[Policy]) -> list[str]:
     spelled: dict[str, str] = {}
     for policy in policies:
         for statement in policy.statements:
-            for condition in statement.conditions:
-                spelled.setdefault(condition.name, condition.key)
-        for key in policy.keys:
-            spelled.setdefault(key, key)
+            for key in _asked_keys(statement):
+                spelled.setdefault(key.lower(), key)
     return sorted(spelled.values(), key=str.lower)
+
+
+def _asked_keys(statement: Statement) -> list[str]:
+    """By conditions as they spell them, then by variables."""
+    variables = set[str](statement.resources.variables if statement.resources else ())
+    for condition in statement.conditions:
+        variables |= condition.compared.variables
+    named = [condition.key for condition in statement.conditions]
+    return [*named, *sorted(variables - {key.lower() for key in named})]
 
 
 def _account_of(arn: str) -> str | None:

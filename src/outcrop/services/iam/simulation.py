@@ -87,7 +87,7 @@ def _result(scene: Scene, action: str, resources: Sequence[str]) -> dict[str, An
             statement for outcome in outcomes for statement in _matched(outcome)
         ),
         "MissingContextValues": _unique(
-            key for outcome in outcomes for key in outcome.explanation.missing_keys
+            key for outcome in outcomes for key in outcome.missing_keys
         ),
         **_bounds(outcomes),
     }
@@ -107,7 +107,7 @@ def _resource_result(resource: str, outcome: Outcome) -> dict[str, Any]:
         "EvalResourceName": resource,
         "EvalResourceDecision": _DECISIONS[outcome.explanation.decision.reason],
         "MatchedStatements": _matched(outcome),
-        "MissingContextValues": list(outcome.explanation.missing_keys),
+        "MissingContextValues": outcome.missing_keys,
         **bounds,
     }
 
