@@ -12,10 +12,10 @@ from functools import lru_cache
 from outcrop.authorization.access import Access, Endpoint, Facts, FindEndpoint, FindFacts
 from outcrop.authorization.context import TIME_KEYS, Context, Setting
 from outcrop.authorization.denials import denial
-from outcrop.errors import AuthorizationDenied
+from outcrop.authorization.explaining import explain_lines
 from outcrop.identity import Caller, Principal, Session
 from outcrop.security.policy.document import Kind, Policy, parse_policy
-from outcrop.security.policy.evaluate import Decision, Layers, Request, Subject, decide
+from outcrop.security.policy.evaluate import Decision, Layers, Request, Subject, decide, explain
 from outcrop.stores.identities import NamedText
 from outcrop.stores.opened import Stores
 
@@ -74,8 +74,9 @@ class Authorizer:
         for access in accesses:
             decision = await self.decide(setting, access)
             if not decision.allowed:
+                await self._tell(setting, access)
                 facts = await self._facts(access)
-                raise self._refused(setting.caller, _named(access, facts), decision)
+                raise denial(setting.caller, _named(access, facts), decision)
 
     async def decide(self, setting: Setting, access: Access) -> Decision:
         decision = await self._decide(setting, access)
@@ -159,10 +160,21 @@ class Authorizer:
         managed = map(self._stores.directory.managed_policy, session.policy_arns or ())
         return _compiled([*inline, *filter(None, managed)], "session")
 
-    def _refused(self, caller: Caller, access: Access, decision: Decision) -> AuthorizationDenied:
-        refused = denial(caller, access, decision)
-        log.info("%s (policy %s, statement %s)", refused, decision.policy, decision.statement)
-        return refused
+    async def _tell(self, setting: Setting, access: Access) -> None:
+        """Why, for the server's log: the client gets AWS's sentence, which tells less."""
+        question = await self.ask(setting, access)
+        why = (
+            explain_lines(explain(question.request, question.layers))
+            if question
+            else ["the user or role is gone"]
+        )
+        log.warning(
+            "denied: %s may not %s on %s: %s",
+            setting.caller.arn,
+            access.action,
+            access.resource,
+            "; ".join(why),
+        )
 
 
 def _remembered(standing: Standing, setting: Setting, access: Access) -> Decision:

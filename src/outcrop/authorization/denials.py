@@ -10,7 +10,7 @@ from outcrop.errors import AuthorizationDenied
 from outcrop.identity import Caller
 from outcrop.security.policy.evaluate import Decision
 
-_LAYERS: Mapping[str, str] = {
+LAYERS: Mapping[str, str] = {
     "identity": "identity-based policy",
     "resource": "resource-based policy",
     "boundary": "permissions boundary",
@@ -18,7 +18,7 @@ _LAYERS: Mapping[str, str] = {
     "service-control": "service control policy",
     "endpoint": "VPC endpoint policy",
 }
-_WITH_ARTICLE = {name: f"a {text}" for name, text in _LAYERS.items()} | {
+_WITH_ARTICLE = {name: f"a {text}" for name, text in LAYERS.items()} | {
     "identity": "an identity-based policy"
 }
 
@@ -37,8 +37,8 @@ def sentence(arn: str, access: Access, decision: Decision) -> str:
     if access.action == "sts:AssumeRole":
         # STS does not tell strangers what a role's policies lack.
         return f"{subject} on resource: {access.resource}"
-    named = access.names or access.resource
-    place = "" if named == "*" else f" on resource: {named}"
+    named = access.names or ("" if access.resource == "*" else access.resource)
+    place = f" on resource: {named}" if named else ""
     return f"{subject}{place} {_because(access.action, decision)}"
 
 
@@ -47,4 +47,4 @@ def _because(action: str, decision: Decision) -> str:
     if decision.reason == "explicit-deny":
         named = f": {decision.policy}" if (decision.policy or "").startswith("arn:") else ""
         return f"with an explicit deny in {_WITH_ARTICLE[layer]}{named}"
-    return f"because no {_LAYERS[layer]} allows the {action} action"
+    return f"because no {LAYERS[layer]} allows the {action} action"
