@@ -103,8 +103,9 @@ def _below(noun: Noun) -> Callable[[Asked], str]:
     return lambda asked: iam_arn(asked.account, noun, "", asked.params.get("PathPrefix", "/"))
 
 
-def _everything(_asked: Asked) -> str:
-    return "*"
+def _on_everything(operation: str) -> Rule:
+    # IAM names the star in a refusal, which other services leave out.
+    return lambda _: (Access(f"iam:{operation}", "*", names="*"),)
 
 
 def _list_policies(asked: Asked) -> Sequence[Access]:
@@ -141,7 +142,7 @@ RULES: Final[Mapping[str, Rule]] = {
     **dict(_rules(_ON_ROLE, _named("role", "RoleName"))),
     **dict(_rules(_ON_POLICY, _given("PolicyArn"))),
     **dict(_rules(_ON_SOURCE, _given("PolicySourceArn"))),
-    **dict(_rules(_ON_EVERYTHING, _everything)),
+    **{operation: _on_everything(operation) for operation in _ON_EVERYTHING.split()},
     **dict(_rules("CreatePolicy", _named("policy", "PolicyName"))),
     **dict(_rules("CreateServiceLinkedRole", _service_linked_role)),
     **dict(_rules("GetAccessKeyLastUsed", _owner_of_key)),

@@ -81,7 +81,9 @@ class App:
                 lookup=self._deployment.credentials,
                 now=now,
             )
-            self._deployment.state.stores.directory.touch(caller.key_id, now)
+            self._deployment.state.stores.directory.touch(
+                caller.key_id, now, operation.service.signing_name, caller.region or ""
+            )
             check_session(caller, operation)
             get_handler(operation)
             request = await proven(request, caller.payload, _body_checksum(operation))

@@ -20,6 +20,9 @@ from outcrop.wire.spec import Operation
 MAX_ERRORS = 100
 _MAX_ECHO_CHARS = 4096
 _NOT_NULL = "Member must not be null"
+_ENUM = "Member must satisfy enum value set"
+# Recorded of IAM: neither the value nor the allowed ones are shown.
+_TERSE = frozenset(("iam",))
 _LENGTHS = frozenset(("string", "blob", "list", "map"))
 
 
@@ -27,7 +30,7 @@ def validate(operation: Operation, params: Mapping[str, Any]) -> None:
     """Raise ValidationException unless ``params`` satisfy the operation's input."""
     if operation.input is None:
         return
-    report = _Report()
+    report = _Report(is_terse=operation.service.name in _TERSE)
     try:
         _structure(operation.input, params, "", operation.input.sensitive, report)
     except RecursionError as error:
@@ -39,13 +42,16 @@ def validate(operation: Operation, params: Mapping[str, Any]) -> None:
 
 
 class _Report:
-    def __init__(self) -> None:
+    def __init__(self, *, is_terse: bool = False) -> None:
         self.constraints: list[str] = []
         self.union = ""
+        self._is_terse = is_terse
 
     def add(self, path: str, constraint: str, value: Any, hidden: bool) -> None:
         if len(self.constraints) < MAX_ERRORS:
-            shown = "" if hidden else _shown(value)
+            shown = "" if hidden or self._is_terse else _shown(value)
+            if self._is_terse and constraint.startswith(_ENUM):
+                constraint = _ENUM
             self.constraints.append(
                 f"Value {shown}at '{path}' failed to satisfy constraint: {constraint}"
             )
@@ -83,14 +89,19 @@ def _structure(
     prefix = f"{path}." if path else ""
     for name in shape.required:
         if value.get(name) is None:
-            report.add(f"{prefix}{name}", _NOT_NULL, None, hidden)
+            report.add(f"{prefix}{_spelt(name)}", _NOT_NULL, None, hidden)
     for name, item in value.items():
         member = shape.members.get(name)
         if member is not None and item is not None:
-            _check(member.shape, item, f"{prefix}{name}", hidden, report)
+            _check(member.shape, item, f"{prefix}{_spelt(name)}", hidden, report)
     is_open = shape.is_union and not shape.is_event_stream and not report.union
     if is_open and len(value) != 1:
         _union(shape, value, path, report)
+
+
+def _spelt(name: str) -> str:
+    """Members are told as in AWS's own code: ``roleSessionName`` for ``RoleSessionName``."""
+    return name[:1].lower() + name[1:]
 
 
 def _union(shape: Shape, value: Mapping[str, Any], path: str, report: _Report) -> None:
@@ -207,7 +218,7 @@ def _pattern(shape: Shape) -> str:
 
 
 def _enum(shape: Shape) -> str:
-    return f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
+    return f"{_ENUM}: [{', '.join(shape.enum)}]"
 
 
 def _number(bound: float | None) -> str:

@@ -40,6 +40,9 @@ async def list_access_keys(call: Call, params: Mapping[str, Any]) -> dict[str, A
 
 @operation
 async def update_access_key(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    if params["Status"] == "Expired":
+        # The model has it for what AWS ends by itself.
+        raise ServiceError("InvalidInput", "Status Expired is not a valid status to set.")
     async with call.stores.resources.writing() as transaction:
         key = await _get(transaction, call, params)
         record = structs.replace(key.record, status=params["Status"])
