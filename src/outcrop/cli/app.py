@@ -20,11 +20,13 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("outcrop.cli.doctor", "doctor"),
     "keys": ("outcrop.cli.keys", "app"),
     "models": ("outcrop.cli.models", "app"),
+    "policy": ("outcrop.cli.policies", "app"),
     "tls": ("outcrop.cli.tls", "app"),
 }
 _GROUPS: Final = {
     "keys": "Access keys and Bedrock API keys.",
     "models": "Models: what serves them, files, bindings.",
+    "policy": "What somebody may and why; whether a policy is one.",
     "tls": "A local authority and a certificate of it.",
 }
 
