@@ -5,7 +5,7 @@ An operation without a row asks for the action of its own name on "*", as AWS na
 
 from collections.abc import Mapping, Sequence
 
-from outcrop.authorization import bedrock, iam, kms, s3, sts
+from outcrop.authorization import bedrock, iam, kms, kms_facts, s3, secretsmanager, sts
 from outcrop.authorization.access import Access, Asked, FindFacts, Rule
 from outcrop.wire.spec import Operation
 
@@ -14,13 +14,15 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "iam": iam.RULES,
     "kms": kms.RULES,
     "s3": s3.RULES,
+    "secretsmanager": secretsmanager.RULES,
     "sts": sts.RULES,
 }
 """By service and operation."""
 
 FIND_FACTS: Mapping[str, FindFacts] = {
     "iam": iam.find_facts,
-    "kms": kms.find_facts,
+    "kms": kms_facts.find_facts,
+    "secretsmanager": secretsmanager.find_facts,
     "sts": sts.find_facts,
 }
 """By the service prefix of an action."""

@@ -29,6 +29,15 @@ from outcrop.services.kms import (
     rotation,
     tags as key_tags,
 )
+from outcrop.services.secretsmanager import (
+    listing as secret_listing,
+    passwords,
+    resource_policies as secret_policies,
+    secrets,
+    tags as secret_tags,
+    values as secret_values,
+    versions as secret_versions,
+)
 from outcrop.services.sts import caller_identity, role_sessions, user_sessions
 
 MODULES = (
@@ -62,4 +71,11 @@ MODULES = (
     key_policies,
     rotation,
     key_tags,
+    secret_listing,
+    passwords,
+    secret_policies,
+    secrets,
+    secret_tags,
+    secret_values,
+    secret_versions,
 )

@@ -87,6 +87,11 @@ class KeyReference(msgspec.Struct, frozen=True):
         return self.name.startswith("alias/")
 
     @property
+    def arn(self) -> str:
+        named = alias_arn if self.is_alias else key_arn
+        return named(self.region, self.account, self.name)
+
+    @property
     def resource(self) -> str:
         """What leave is asked for before the alias is looked up: ``…:key/alias/name``."""
         return key_arn(self.region, self.account, self.name)

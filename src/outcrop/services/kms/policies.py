@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from outcrop.authorization.kms import KeyAccess
+from outcrop.authorization.kms_facts import KeyAccess
 from outcrop.errors import ServiceError
 from outcrop.security.policy.document import MalformedPolicy, parse_policy
 from outcrop.services.call import Call

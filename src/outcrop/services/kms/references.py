@@ -7,7 +7,7 @@ from typing import Any
 from outcrop.errors import AWSError, ServiceError
 from outcrop.services.call import Call
 from outcrop.stores.keyring import Keyring
-from outcrop.stores.kms_records import KeyReference, KmsKey, alias_arn, key_arn, read_reference
+from outcrop.stores.kms_records import KeyReference, KmsKey, read_reference
 from outcrop.stores.resources import Item
 
 _KEY_ID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|mrk-[0-9a-f]{32}")
@@ -54,10 +54,8 @@ def read_key_id(call: Call, key_id: str) -> KeyReference:
 
 def no_such_key(reference: KeyReference) -> AWSError:
     if reference.is_alias:
-        arn = alias_arn(reference.region, reference.account, reference.name)
-        return not_found(f"Alias {arn} is not found.")
-    arn = key_arn(reference.region, reference.account, reference.name)
-    return not_found(f"Key '{arn}' does not exist")
+        return not_found(f"Alias {reference.arn} is not found.")
+    return not_found(f"Key '{reference.arn}' does not exist")
 
 
 def not_found(message: str) -> AWSError:
