@@ -4,6 +4,9 @@ import pytest
 from opened_stores import Opened
 
 from outcrop.stores.bootstrap import Foundation, PresetError, lay_foundation, read_presets
+from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS
+from outcrop.stores.iam_records import UserRecord
+from outcrop.stores.resources import Place
 
 ADMIN = {
     "OUTCROP_ACCESS_KEY_ID": "AKIAADMINADMINADMIN1",
@@ -42,6 +45,29 @@ async def test_a_deleted_key_does_not_come_back(stores: Opened) -> None:
     assert first.key is not None
     await stores.keys.delete(first.account, first.key.id)
     assert (await start(stores, {})).key is None
+
+
+async def test_the_first_administrator_may_do_everything(stores: Opened) -> None:
+    made = await start(stores, {})
+    admin = stores.directory.find_user(made.account, "admin")
+    assert admin is not None
+    assert admin.record.attached == (ADMINISTRATOR_ACCESS,)
+
+
+async def test_a_deleted_administrator_does_not_come_back_while_others_can_get_in(
+    stores: Opened,
+) -> None:
+    made = await start(stores, {})
+    assert made.key is not None
+    root = await stores.identities.get_user(made.account, "root")
+    await stores.keys.create_access_key(root)
+    await stores.keys.delete(made.account, made.key.id)
+    async with stores.resources.writing() as transaction:
+        await transaction.remove(UserRecord, Place(made.account, "", "admin"))
+    again = await start(stores, {})
+    assert again.key is not None
+    assert again.key.principal == root
+    assert stores.directory.find_user(made.account, "admin") is None
 
 
 async def test_preset_values_are_taken(stores: Opened) -> None:

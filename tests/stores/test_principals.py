@@ -10,6 +10,7 @@ import pytest
 from opened_stores import Opened, open_stores
 
 from outcrop.identity import Principal
+from outcrop.stores.failures import NameTaken, NoSuchItem, StoreError
 from outcrop.stores.iam_names import (
     ADMINISTRATOR_ACCESS,
     FULL_ACCESS,
@@ -23,11 +24,11 @@ from outcrop.stores.iam_records import (
     PolicyRecord,
     PolicyVersion,
     RoleRecord,
-    ServiceControlPolicyRecord,
     UserRecord,
 )
 from outcrop.stores.identities import FULL_ACCESS_TEXT, NamedText, PrincipalPolicies
 from outcrop.stores.resources import Place, Record
+from outcrop.stores.service_control import PolicyInUse, ServiceControlStore
 
 ACCOUNT = "123456789012"
 OWN = iam_arn(ACCOUNT, "policy", "own")
@@ -149,18 +150,41 @@ async def test_root_has_no_policies_and_is_no_user(stores: Opened, user: Princip
 async def test_service_control_bounds_an_account_when_more_than_full_access_is_attached(
     stores: Opened, user: Principal
 ) -> None:
-    async with stores.resources.writing() as transaction:
-        record = ServiceControlPolicyRecord(document="deny text")
-        await transaction.add(record, Place("", "", "no-s3"))
-    await stores.identities.set_service_control(ACCOUNT, (FULL_ACCESS, "no-s3"))
+    policies = ServiceControlStore(stores.resources)
+    await policies.create("no-s3", "deny text")
+    await policies.attach("no-s3", ACCOUNT)
     full = NamedText(FULL_ACCESS, FULL_ACCESS_TEXT)
     deny = NamedText("no-s3", "deny text")
     assert policies_of(stores, user).service_control == ((full, deny),)
-    await stores.identities.set_service_control(ACCOUNT, ("no-s3",))
+    await policies.detach(FULL_ACCESS, ACCOUNT)
     assert policies_of(stores, user).service_control == ((deny,),)
+    with pytest.raises(PolicyInUse, match="the last one of account"):
+        await policies.detach("no-s3", ACCOUNT)
+    with pytest.raises(PolicyInUse, match=f"attached to {ACCOUNT}"):
+        await policies.delete("no-s3")
     other = await stores.identities.create_account("b")
     root = await stores.identities.get_user(other, "root")
     assert policies_of(stores, root).service_control == ()
+    assert await policies.list() == {FULL_ACCESS: [other], "no-s3": [ACCOUNT]}
+
+
+async def test_an_account_has_five_service_control_policies_at_most(
+    stores: Opened, user: Principal
+) -> None:
+    policies = ServiceControlStore(stores.resources)
+    for index in range(5):
+        await policies.create(f"p{index}", "text")
+    for index in range(4):
+        await policies.attach(f"p{index}", ACCOUNT)
+    await policies.attach("p0", ACCOUNT)
+    with pytest.raises(StoreError, match="at most 5"):
+        await policies.attach("p4", ACCOUNT)
+    with pytest.raises(NoSuchItem, match="no service control policy 'other'"):
+        await policies.attach("other", ACCOUNT)
+    with pytest.raises(NoSuchItem, match="no account 000000000000"):
+        await policies.attach("p4", "000000000000")
+    with pytest.raises(NameTaken):
+        await policies.create(FULL_ACCESS, "text")
 
 
 async def test_a_renamed_user_keeps_keys_under_the_new_name(

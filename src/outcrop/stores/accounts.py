@@ -5,16 +5,13 @@ What IAM's own operations do with users is in the service; both write the same r
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
-
-import msgspec
 
 from outcrop.identity import Principal, root_arn
 from outcrop.stores.failures import NameTaken, NoSuchItem
 from outcrop.stores.iam_names import FULL_ACCESS, ROOT_NAME, iam_arn, new_unique_id
 from outcrop.stores.iam_records import AccountRecord, UserRecord
 from outcrop.stores.identities import principal_of
-from outcrop.stores.resources import Item, Place, Resources, Transaction
+from outcrop.stores.resources import Item, Place, Resources, Transaction, View
 
 
 class IdentityStore:
@@ -42,10 +39,7 @@ class IdentityStore:
 
     async def get_account(self, account: str) -> Item[AccountRecord]:
         async with self._resources.reading() as view:
-            found = await view.find(AccountRecord, Place(account, "", account))
-        if found is None:
-            raise _no_such_account(account)
-        return found
+            return await get_account_in(view, account)
 
     async def create_user(
         self, account: str, name: str, *, attached: Sequence[str] = ()
@@ -69,21 +63,18 @@ class IdentityStore:
         async with self._resources.reading() as view:
             return [principal_of(user) for user in await view.list(UserRecord, account=account)]
 
-    async def set_service_control(self, account: str, names: Sequence[str]) -> None:
-        place = Place(account, "", account)
-        async with self._resources.writing() as transaction:
-            item = await transaction.find(AccountRecord, place)
-            if item is None:
-                raise _no_such_account(account)
-            record = msgspec.structs.replace(item.record, service_control=tuple(names))
-            await transaction.put(replace(item, record=record))
+
+async def get_account_in(view: View, account: str) -> Item[AccountRecord]:
+    found = await view.find(AccountRecord, Place(account, "", account))
+    if found is None:
+        raise NoSuchItem(f"There is no account {account}. `outcrop accounts list` shows all.")
+    return found
 
 
 async def add_user(
     transaction: Transaction, account: str, name: str, *, attached: Sequence[str] = ()
 ) -> Item[UserRecord]:
-    if await transaction.find(AccountRecord, Place(account, "", account)) is None:
-        raise _no_such_account(account)
+    await get_account_in(transaction, account)
     record = UserRecord(id=new_unique_id("user"), attached=tuple(attached))
     try:
         return await transaction.add(
@@ -91,7 +82,3 @@ async def add_user(
         )
     except NameTaken as error:
         raise NameTaken(f"Account {account} has a user {name!r} already.") from error
-
-
-def _no_such_account(account: str) -> NoSuchItem:
-    return NoSuchItem(f"There is no account {account}. `outcrop accounts list` shows all.")

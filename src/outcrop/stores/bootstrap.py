@@ -71,15 +71,11 @@ async def lay_foundation(
     account = await _get_account(identities, existing, presets.account)
     root = await identities.get_user(account, ROOT_NAME)
     admin = await identities.find_user(account, ADMIN_NAME)
-    attached = (ADMINISTRATOR_ACCESS,)
-    if admin is None and (presets.root or presets.admin):
-        admin = await identities.create_user(account, ADMIN_NAME, attached=attached)
-    elif admin is None:
-        key = await keys.create_user_with_access_key(account, ADMIN_NAME, attached=attached)
-        admin = key.principal
+    if admin is None and (presets.admin or _is_bare(directory, account)):
+        admin = await _create_admin(identities, keys, account, presets)
     if presets.root:
         await _keep_key(keys, directory, root, presets.root)
-    if presets.admin:
+    if presets.admin and admin:
         await _keep_key(keys, directory, admin, presets.admin)
     return Foundation(account, find_working_key(directory, account, presets), not existing)
 
@@ -96,6 +92,22 @@ def find_working_key(
         return preset, key.principal.name != ADMIN_NAME, key.principal.kind != "root"
 
     return min(active, key=rank, default=None)
+
+
+def _is_bare(directory: IdentityDirectory, account: str) -> bool:
+    """Nobody can get in: it is new, or the first start died half-way. An administrator who was
+    deleted beside others does not come back."""
+    return not directory.users(account) and not directory.list_access_keys(account)
+
+
+async def _create_admin(
+    identities: IdentityStore, keys: KeyStore, account: str, presets: Presets
+) -> Principal:
+    attached = (ADMINISTRATOR_ACCESS,)
+    if presets.root or presets.admin:
+        return await identities.create_user(account, ADMIN_NAME, attached=attached)
+    key = await keys.create_user_with_access_key(account, ADMIN_NAME, attached=attached)
+    return key.principal
 
 
 async def _get_account(identities: IdentityStore, existing: list[str], preset: str | None) -> str:
