@@ -4,7 +4,7 @@ what its serializers write is read back, and its parsers read what we write."""
 from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -205,9 +205,9 @@ def test_what_is_written_botocore_reads(
 
 def as_read(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: as_read(item) for key, item in value.items()}
+        return {key: as_read(item) for key, item in cast(dict[str, Any], value).items()}
     if isinstance(value, list):
-        return [as_read(item) for item in value]
+        return [as_read(item) for item in cast(list[Any], value)]
     return value.read() if hasattr(value, "read") else value
 
 

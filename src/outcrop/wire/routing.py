@@ -23,6 +23,7 @@ __all__ = ["MAX_QUERY_FIELDS", "Audience", "Match", "Router"]
 _REMEMBERED_CHARACTERS = 512
 _RPC_PATH = re.compile(r"/service/([A-Za-z0-9_.]{1,128})/operation/([A-Za-z0-9_]{1,128})$")
 _PRESIGNED = re.compile(r"(?:^|&)X-Amz-Credential=([^&]{1,512})")
+_VERSION_2 = re.compile(r"(?:^|&)AWSAccessKeyId=")
 _FORMS = ("query", "ec2")
 CBOR = "smithy-rpc-v2-cbor"
 
@@ -52,6 +53,7 @@ class Router:
         for service in services:
             others = self._by_scope.get(service.signing_name, frozenset[str]())
             self._by_scope[service.signing_name] = others | {service.name}
+        self._store_scope = next((s.signing_name for s in services if s.is_object_store), "")
         self._names = {service.name: frozenset((service.name,)) for service in services}
         self._by_path = frozenset(one.name for one in services if one.protocol == "rest-json")
         self._host = lru_cache(maxsize=1024)(self._hosts.find)
@@ -60,7 +62,7 @@ class Router:
         self._remembered = lru_cache(maxsize=1024)(self._match_path)
 
     def match(self, request: Request) -> Match:
-        scope = _scope(request)
+        scope = self._scope(request)
         path, query, host = request.raw_path, request.raw_query, request.host
         is_short = len(path) + len(query) + len(host) + len(scope) <= _REMEMBERED_CHARACTERS
         find = self._remembered if is_short else self._match_path
@@ -70,7 +72,7 @@ class Router:
             return self._match_whole(request, scope)
 
     def audience(self, request: Request) -> Audience:
-        services = self._candidates(request, _scope(request))
+        services = self._candidates(request, self._scope(request))
         service = next(iter(services)) if len(services) == 1 else None
         if request.header("smithy-protocol"):
             return Audience(service, CBOR)
@@ -82,6 +84,27 @@ class Router:
             return Audience(service, spoken[0])
         is_form = request.raw_path == "/" and find_action(_form(request)) is not None
         return Audience(None, "query" if is_form else "rest-json")
+
+    def _scope(self, request: Request) -> str:
+        """The service that the request is signed for, not yet verified; blank if none is named."""
+        for name, value in request.headers:
+            if name == "authorization":
+                # AWS4-HMAC-SHA256 Credential=<key>/<date>/<region>/<service>/aws4_request, …
+                parts = value.split("/", 4)
+                if len(parts) == 5 and value.startswith("AWS4-"):
+                    return parts[3]
+                return self._store_scope if value.startswith("AWS ") else ""
+        if "Id=" in request.raw_query or "X-Amz-" in request.raw_query:
+            return self._presigned_scope(request.raw_query)
+        return ""
+
+    def _presigned_scope(self, raw_query: str) -> str:
+        found = _PRESIGNED.search(raw_query)
+        if found is None:
+            # Signatures of version 2, which botocore still makes for presigned URLs of S3.
+            return self._store_scope if _VERSION_2.search(raw_query) else ""
+        parts = unquote(found[1]).split("/")
+        return parts[3] if len(parts) == 5 else ""
 
     def _match_path(
         self, method: str, raw_path: str, raw_query: str, host: str, scope: str
@@ -174,17 +197,3 @@ def _rpc_name(request: Request) -> tuple[str, str, str]:
         return "", "", ""
     prefix, _, name = target[:256].rpartition(".")
     return prefix, name, "json"
-
-
-def _scope(request: Request) -> str:
-    """The service that the request is signed for, not yet verified; blank if none is named."""
-    for name, value in request.headers:
-        if name == "authorization":
-            # AWS4-HMAC-SHA256 Credential=<key>/<date>/<region>/<service>/aws4_request, …
-            parts = value.split("/", 4)
-            return parts[3] if len(parts) == 5 and value.startswith("AWS4-") else ""
-    if "X-Amz-Credential=" in request.raw_query:
-        found = _PRESIGNED.search(request.raw_query)
-        parts = unquote(found[1]).split("/") if found else []
-        return parts[3] if len(parts) == 5 else ""
-    return ""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from outcrop.wire.documents import Parts
+
 Location = Literal["body", "header", "headers", "uri", "querystring", "statusCode"]
 Raw = Mapping[str, Any]
 NESTED = frozenset(("structure", "list", "map"))
@@ -89,7 +91,7 @@ class Member:
 class ShapeTable:
     """Compiles the raw shapes of one service model by name, each once."""
 
-    def __init__(self, raw_shapes: Mapping[str, Raw]) -> None:
+    def __init__(self, raw_shapes: Parts) -> None:
         self._raw = raw_shapes
         self._compiled: dict[str, Shape] = {}
 
@@ -106,7 +108,8 @@ class ShapeTable:
     def error_facts(self) -> dict[str, int]:
         """The status of every exception, by its code and by the name of its shape, without
         compiling anything."""
-        facts = {name: _error_status(r) for name, r in self._raw.items() if r.get("exception")}
+        raws = {name: self._raw[name] for name in self._raw.mentioning("exception")}
+        facts = {name: _error_status(raw) for name, raw in raws.items() if raw.get("exception")}
         return facts | {_error_code(name, self._raw[name]): facts[name] for name in facts}
 
     def _member(self, name: str, reference: Raw) -> Member:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 from botocore import xform_name
 
-from outcrop.wire.documents import UnknownDocument, load_document, merge
+from outcrop.wire.documents import Model, UnknownDocument, load_document, load_model
 from outcrop.wire.shapes import Location, Member, Raw, Shape, ShapeTable
 
 NO_AUTH = "smithy.api#noAuth"
@@ -155,13 +155,12 @@ class UnknownService(Exception):
 def load_service(name: str) -> Service:
     """The service of that name, as in botocore's data folder."""
     try:
-        model = load_document(name, "service-2")
+        model = load_model(name)
         pages = load_document(name, "paginators-1")
     except UnknownDocument as error:
         raise UnknownService(name) from error
-    _drop_documentation(model)
     for patch in patches(name):
-        merge(model, patch["merge"])
+        model.merge(patch["merge"])
     return _service(name, model, pages["pagination"])
 
 
@@ -172,10 +171,10 @@ def patches(service_name: str) -> list[dict[str, Any]]:
     return [patch for patch in listed if patch["service"] == service_name]
 
 
-def _service(name: str, model: Raw, pages: Mapping[str, Raw]) -> Service:
-    metadata = model["metadata"]
+def _service(name: str, model: Model, pages: Mapping[str, Raw]) -> Service:
+    metadata = model.metadata
     signing_name = metadata.get("signingName", metadata["endpointPrefix"])
-    shapes = ShapeTable(model["shapes"])
+    shapes = ShapeTable(model.shapes)
     operations: dict[str, Operation] = {}
     service = Service(
         name=name,
@@ -195,8 +194,9 @@ def _service(name: str, model: Raw, pages: Mapping[str, Raw]) -> Service:
         is_object_store=metadata.get("signatureVersion") == "s3",
         operations=operations,
     )
-    for key, raw in model["operations"].items():
-        operations[key] = _operation(service, key, raw, metadata.get("auth", ()), pages.get(key))
+    auth = metadata.get("auth", ())
+    for key in sorted(model.operations):
+        operations[key] = _operation(service, key, model.operations[key], auth, pages.get(key))
     return service
 
 
@@ -260,16 +260,3 @@ def _layout(shape: Shape | None) -> Layout:
 def _event_stream(shape: Shape | None) -> Member | None:
     members = shape.members.values() if shape else ()
     return next((member for member in members if member.shape.is_event_stream), None)
-
-
-def _drop_documentation(node: object) -> None:
-    if isinstance(node, dict):
-        values = cast(dict[str, object], node)
-        # A member may itself be called "documentation"; only the texts go.
-        if isinstance(values.get("documentation"), str):
-            del values["documentation"]
-        for value in values.values():
-            _drop_documentation(value)
-    elif isinstance(node, list):
-        for value in cast(list[object], node):
-            _drop_documentation(value)
