@@ -18,12 +18,14 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "wait": ("outcrop.cli.wait", "wait"),
     "env": ("outcrop.cli.env", "env"),
     "doctor": ("outcrop.cli.doctor", "doctor"),
+    "accounts": ("outcrop.cli.accounts", "app"),
     "keys": ("outcrop.cli.keys", "app"),
     "models": ("outcrop.cli.models", "app"),
     "policy": ("outcrop.cli.policies", "app"),
     "tls": ("outcrop.cli.tls", "app"),
 }
 _GROUPS: Final = {
+    "accounts": "Accounts, and the service control policies that bound them.",
     "keys": "Access keys and Bedrock API keys.",
     "models": "Models: what serves them, files, bindings.",
     "policy": "What somebody may and why; whether a policy is one.",

@@ -3,10 +3,17 @@
 import asyncio
 import os
 import shlex
+from typing import Annotated
 
 import typer
 
-from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
+from outcrop.cli.options import (
+    AccountOption,
+    ConfigOption,
+    DataDirOption,
+    plain_errors,
+    read_config,
+)
 from outcrop.cli.tls import TRUST_VARIABLES
 from outcrop.config import Config
 from outcrop.security.authority import tls_files
@@ -36,23 +43,28 @@ _IN_THE_WAY = (
 )
 
 
-def env(data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+def env(
+    account: AccountOption = None,
+    user: Annotated[str | None, typer.Option(help="Whose key; the best one without it.")] = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
     """Print the environment variables that point AWS clients at this Outcrop."""
     with plain_errors():
-        variables = asyncio.run(_variables(read_config(data_dir, config)))
+        variables = asyncio.run(_variables(read_config(data_dir, config), account, user))
         typer.echo(f"unset {' '.join(_IN_THE_WAY)}")
         for name, value in variables.items():
             typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-async def _variables(config: Config) -> dict[str, str]:
+async def _variables(config: Config, account: str | None, user: str | None) -> dict[str, str]:
     async with open_state(config.data_dir, os.environ) as state:
-        account = state.foundation.account
-        key = find_working_key(state.stores.directory, account, state.presets)
+        chosen = account or state.foundation.account
+        await state.stores.identities.get_account(chosen)
+        key = find_working_key(state.stores.directory, chosen, state.presets, user=user)
     if key is None:
-        raise NoSuchItem(
-            f"Account {account} has no active access key. `outcrop keys create` makes one."
-        )
+        owner = f"Account {chosen}" if user is None else f"The user {user!r} of account {chosen}"
+        raise NoSuchItem(f"{owner} has no active access key. `outcrop keys create` makes one.")
     running = status.find(config.data_dir)
     # Without a server the configuration says where it will listen.
     url = running.url if running else endpoint_url(config.server, config.server.port)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from outcrop.cli.options import (
+    AccountOption,
     ConfigOption,
     DataDirOption,
     JsonOption,
@@ -38,6 +39,7 @@ Result = TypeVar("Result")
 @app.command()
 def create(
     user: Annotated[str, typer.Option(help="Whose key it becomes.")] = ADMIN_NAME,
+    account: AccountOption = None,
     bearer: Annotated[bool, typer.Option("--bearer", help="A Bedrock API key.")] = False,
     days: Annotated[
         int | None, typer.Option(min=1, max=MAX_DAYS, help="A bearer key ends after this long.")
@@ -52,7 +54,8 @@ def create(
         raise typer.Exit(1)
 
     async def work(state: State) -> dict[str, str]:
-        owner = await state.stores.identities.get_user(state.foundation.account, user)
+        chosen = await choose_account(state, account)
+        owner = await state.stores.identities.get_user(chosen, user)
         if not bearer:
             made = await state.stores.keys.create_access_key(owner)
             return {"AWS_ACCESS_KEY_ID": made.id, "AWS_SECRET_ACCESS_KEY": made.secret}
@@ -72,6 +75,8 @@ def create(
 
 @app.command("list")
 def list_keys(
+    account: AccountOption = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
@@ -79,15 +84,16 @@ def list_keys(
     """List all keys, without their secrets."""
 
     async def work(state: State) -> list[dict[str, str | None]]:
-        account = state.foundation.account
+        chosen = await choose_account(state, account)
         directory = state.stores.directory
-        return [
+        rows = [
             *(
                 _describe_access_key(key, directory.last_use(key.id))
-                for key in directory.list_access_keys(account)
+                for key in directory.list_access_keys(chosen)
             ),
-            *map(_describe_api_key, directory.list_api_keys(account)),
+            *map(_describe_api_key, directory.list_api_keys(chosen)),
         ]
+        return [row for row in rows if user in (None, row["user"])]
 
     with plain_errors():
         rows = _run(read_config(data_dir, config), work)
@@ -98,36 +104,65 @@ def list_keys(
 
 
 @app.command()
-def disable(key: KeyArgument, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+def disable(
+    key: KeyArgument,
+    account: AccountOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
     """Refuse requests made with a key until it is enabled again."""
-    _set_status(key, "Inactive", data_dir, config)
+    _set_status(key, "Inactive", account, data_dir, config)
 
 
 @app.command()
-def enable(key: KeyArgument, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+def enable(
+    key: KeyArgument,
+    account: AccountOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
     """Accept a disabled key again."""
-    _set_status(key, "Active", data_dir, config)
+    _set_status(key, "Active", account, data_dir, config)
 
 
 @app.command()
-def delete(key: KeyArgument, data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
+def delete(
+    key: KeyArgument,
+    account: AccountOption = None,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
     """Delete a key for good."""
 
     async def work(state: State) -> None:
-        await state.stores.keys.delete(state.foundation.account, key)
+        await state.stores.keys.delete(await choose_account(state, account), key)
 
     with plain_errors():
         _run(read_config(data_dir, config), work)
         typer.echo(f"{key} is deleted.")
 
 
-def _set_status(key: str, status: KeyStatus, data_dir: DataDirOption, config: ConfigOption) -> None:
+def _set_status(
+    key: str,
+    status: KeyStatus,
+    account: AccountOption,
+    data_dir: DataDirOption,
+    config: ConfigOption,
+) -> None:
     async def work(state: State) -> None:
-        await state.stores.keys.set_status(state.foundation.account, key, status)
+        chosen = await choose_account(state, account)
+        await state.stores.keys.set_status(chosen, key, status)
 
     with plain_errors():
         _run(read_config(data_dir, config), work)
         typer.echo(f"{key} is {'enabled' if status == 'Active' else 'disabled'}.")
+
+
+async def choose_account(state: State, account: str | None) -> str:
+    """The one asked for, if it is there, else the deployment's first."""
+    if account is None:
+        return state.foundation.account
+    return (await state.stores.identities.get_account(account)).name
 
 
 def _run(config: Config, work: Callable[[State], Coroutine[Any, Any, Result]]) -> Result:

@@ -15,6 +15,9 @@ DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Where Outcrop keeps its state.")
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="The TOML configuration file.")]
+AccountOption = Annotated[
+    str | None, typer.Option("--account", help="An account's ID; the first one without it.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -81,10 +81,15 @@ async def lay_foundation(
 
 
 def find_working_key(
-    directory: IdentityDirectory, account: str, presets: Presets
+    directory: IdentityDirectory, account: str, presets: Presets, *, user: str | None = None
 ) -> AccessKey | None:
-    """The key to work with: a preset one, else the administrator's, else the root user's."""
-    active = [key for key in directory.list_access_keys(account) if key.status == "Active"]
+    """The key to work with: a preset one, else the administrator's, else the root user's; or only
+    those of ``user``."""
+    active = [
+        key
+        for key in directory.list_access_keys(account)
+        if key.status == "Active" and user in (None, key.principal.name)
+    ]
     wanted = [preset.key_id for preset in (presets.admin, presets.root) if preset]
 
     def rank(key: AccessKey) -> tuple[int, bool, bool]:
