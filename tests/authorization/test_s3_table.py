@@ -244,6 +244,8 @@ def test_a_presigned_url_is_one_too() -> None:
     assert found["s3:authtype"] == "REST-QUERY-STRING"
     assert found["s3:x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
     assert int(found["s3:signatureage"]) > 10**11
+    old = request(query="AWSAccessKeyId=a&Expires=1&Signature=s")
+    assert keys("GetObject", OBJECT, caller=caller, sent=old)["s3:signatureversion"] == "AWS"
 
 
 def test_a_service_that_calls_for_somebody_signs_nothing() -> None:

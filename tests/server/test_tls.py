@@ -1,14 +1,12 @@
 """TLS on the same port: ALPN chooses HTTP/1.1 or HTTP/2; what botocore sends over TLS alone."""
 
 import asyncio
-import ipaddress
 import json
 import ssl
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,7 @@ import pytest
 import pytest_asyncio
 from aws_bedrock_token_generator import BedrockTokenGenerator
 from botocore.credentials import Credentials
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import write_certificate
 from raw_http import connected, http2, read_reply, render
 from serving import Served, preset, served
 from signed_http import ACCESS_KEY, SECRET_KEY, Ask
@@ -52,34 +48,6 @@ async def secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGener
     server = Server(port=0, tls_certificate=certificate, tls_key=key)
     async with served(tmp_path, server) as gateway:
         yield Secured(gateway, certificate, tmp_path)
-
-
-def write_certificate(certificate: Path, key: Path) -> None:
-    secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(secret.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(secret, hashes.SHA256())
-    )
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        secret.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
 
 
 @pytest.mark.parametrize("protocols", [(), ("http/1.1",)])

@@ -100,6 +100,8 @@ def _signed(asked: Asked) -> Keys:
         "s3:signatureversion": "AWS4-HMAC-SHA256",
     }
     query = dict(parse_qsl(asked.request.raw_query)) if is_query else {}
+    if "AWSAccessKeyId" in query:
+        keys["s3:signatureversion"] = "AWS"
     payload = asked.request.header("x-amz-content-sha256") or query.get("X-Amz-Content-Sha256")
     if payload or is_query:
         keys["s3:x-amz-content-sha256"] = payload or "UNSIGNED-PAYLOAD"

@@ -13,6 +13,7 @@ from outcrop.errors import (
 from outcrop.identity import AccessKey, Caller, CredentialLookup, PayloadProof, Proof
 from outcrop.security.bearer import find_bearer_token, verify_bearer
 from outcrop.security.claim import Claim, is_presigned, read_header, read_query
+from outcrop.security.sigv2 import is_presigned_v2, verify_v2
 from outcrop.security.sigv4 import payload_proof, verify
 from outcrop.wire.http import Request
 
@@ -32,6 +33,8 @@ def authenticate(
     """Raises AWS's own error where the caller is not proven. ``unsigned_payload`` says that the
     operation takes a body left out of the signature (S3 always does)."""
     authorization = _find_authorization(request)
+    if authorization is None and signing_name == "s3" and is_presigned_v2(request):
+        return _caller_v2(request, lookup, now)
     if authorization is None and not is_presigned(request):
         raise MissingAuthenticationTokenException("Missing Authentication Token")
     if authorization is not None and accepts_bearer:
@@ -83,6 +86,13 @@ def _find_authorization(request: Request) -> str | None:
             f"The Authorization header has at most {MAX_AUTHORIZATION_CHARS} characters."
         )
     return values[0] if values else None
+
+
+def _caller_v2(request: Request, lookup: CredentialLookup, now: datetime) -> Caller:
+    """Version 2 has no region in it."""
+    key, payload = verify_v2(request, lookup, now)
+    held = None if request.incoming is None else payload
+    return Caller(key.principal, key.id, None, "query", key.expires_at, key.session, payload=held)
 
 
 def _caller(key: AccessKey, claim: Claim, proof: Proof, payload: PayloadProof | None) -> Caller:

@@ -56,7 +56,7 @@ def verify(
     """The key that signed. ``unsigned_payload`` says the operation takes UNSIGNED-PAYLOAD;
     ``unsigned_query`` names query parameters that the client adds after signing."""
     # An unknown key is refused before any hashing: the error itself says that it is unknown.
-    key = _get_key(claim, lookup, now)
+    key = get_key(claim.key_id, claim.session_token, lookup, now)
     _check_scope(claim, signing_name)
     _check_signed_headers(request, claim)
     is_s3 = signing_name == "s3"
@@ -104,11 +104,14 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
     return key
 
 
-def _get_key(claim: Claim, lookup: CredentialLookup, now: datetime) -> AccessKey:
-    if claim.session_token:
-        key = lookup.find_session_key(claim.key_id, claim.session_token)
+def get_key(
+    key_id: str, session_token: str | None, lookup: CredentialLookup, now: datetime
+) -> AccessKey:
+    """The key of that ID, which may sign now."""
+    if session_token:
+        key = lookup.find_session_key(key_id, session_token)
     else:
-        key = lookup.find_access_key(claim.key_id)
+        key = lookup.find_access_key(key_id)
     if key is None or key.status != "Active":
         raise UnrecognizedClientException("The security token included in the request is invalid.")
     if key.expires_at is not None and key.expires_at <= now:
@@ -181,12 +184,18 @@ def _signed_payload(request: Request, claim: Claim, unsigned_payload: bool, is_s
             f"A payload signed in chunks ({declared[:64]}) is not supported by this operation. "
             "Sign the whole payload instead."
         )
+    if is_s3 and declared is not None:
+        check_s3_hash(declared, request.body)
+        return declared
     actual = sha256(request.body).hexdigest()
-    if declared is None or hmac.compare_digest(
-        declared.encode("utf-8", "replace"), actual.encode()
-    ):
-        return actual
-    if is_s3:
+    if declared is not None and declared != actual:
+        raise InvalidSignatureException(_MISMATCH)
+    return actual
+
+
+def check_s3_hash(declared: str, body: bytes) -> None:
+    actual = sha256(body).hexdigest()
+    if declared != actual:
         raise ServiceError(
             "XAmzContentSHA256Mismatch",
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
@@ -194,7 +203,6 @@ def _signed_payload(request: Request, claim: Claim, unsigned_payload: bool, is_s
             ClientComputedContentSHA256=declared,
             S3ComputedContentSHA256=actual,
         )
-    raise InvalidSignatureException(_MISMATCH)
 
 
 def _declared_by_s3(claim: Claim) -> str:

@@ -18,6 +18,7 @@ from outcrop.errors import (
 )
 from outcrop.security.authenticate import authenticate
 from outcrop.security.payload import BodyChecksum, proven
+from outcrop.security.presigned import with_headers_of_query
 from outcrop.server.deployment import SERVICES, Deployment
 from outcrop.server.gateway import get_handler
 from outcrop.services.call import Answer, Answered, Call, RawAnswer, StreamAnswer
@@ -86,6 +87,8 @@ class App:
             )
             check_session(caller, operation)
             get_handler(operation)
+            if caller.proof == "query" and operation.service.is_object_store:
+                request = with_headers_of_query(request)
             request = await proven(request, caller.payload, _body_checksum(operation))
             params = await read_beside(len(request.body), lambda: _params(match, request))
             call = Call(
