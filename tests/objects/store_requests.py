@@ -6,6 +6,16 @@ from pathlib import Path
 from outcrop.objects.protocol import ObjectStore, StoreAnswer, StoreRequest
 
 
+class PlainSealer:
+    """Seals nothing: what these tests keep at rest is looked at by nobody."""
+
+    def seal(self, secret: bytes, context: bytes) -> bytes:
+        return context + secret
+
+    def open(self, envelope: bytes, context: bytes) -> bytes:
+        return envelope.removeprefix(context)
+
+
 async def send(store: ObjectStore, request: StoreRequest) -> tuple[StoreAnswer, bytes]:
     """The answer and its whole body."""
     answer = await store.send(request)

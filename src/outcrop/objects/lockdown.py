@@ -32,25 +32,31 @@ _GRPC = (
     "mq",
     "client",
 )
-_HTTPS = ("volume", "master", "filer", "admin")
+# Not the volume server: reading what is encrypted, SeaweedFS asks it in plain HTTP whatever is set
+# here. It asks for tokens instead, which only those who hold the keys of this start can make.
+_HTTPS = ("master", "filer", "admin")
 _LIFETIME = datetime.timedelta(days=3650)
 _DAY = datetime.timedelta(days=1)
 
 
-def make_folder(filer_dir: Path) -> tuple[Path, Credentials]:
-    """The folder with SeaweedFS's configuration, and the credentials of its S3 port."""
+def make_folder(filer_dir: Path, key_encryption_key: bytes) -> tuple[Path, Credentials]:
+    """The folder with SeaweedFS's configuration, and the credentials of its S3 port.
+
+    ``key_encryption_key`` encrypts the keys of objects at rest."""
     # Kept short: a Unix socket's path has 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="outcrop-objects-"))
     credentials = Credentials(secrets.token_hex(16), secrets.token_hex(32))
     _write_certificates(folder)
-    _write(folder / "security.toml", _security(folder).encode())
-    _write(folder / "s3.json", _identities(credentials))
-    _write(folder / "filer.toml", _table("leveldb2", enabled=True, dir=str(filer_dir)).encode())
+    write_secret(folder / "security.toml", _security(folder, key_encryption_key.hex()).encode())
+    write_secret(folder / "s3.json", _identities(credentials))
+    write_secret(
+        folder / "filer.toml", _table("leveldb2", enabled=True, dir=str(filer_dir)).encode()
+    )
     # Its own upkeep is for clusters: erasure coding and balancing have no place on one node.
     maintenance = _table("master.maintenance", scripts="")
     # One volume a bucket at first, not seven.
     growth = _table("master.volume_growth", copy_1=1)
-    _write(folder / "master.toml", (maintenance + growth).encode())
+    write_secret(folder / "master.toml", (maintenance + growth).encode())
     return folder, credentials
 
 
@@ -63,7 +69,7 @@ def _identities(credentials: Credentials) -> bytes:
     return json.dumps({"identities": [identity]}).encode()
 
 
-def _security(folder: Path) -> str:
+def _security(folder: Path, key_encryption_key: str) -> str:
     certificate, key = str(folder / "cert.pem"), str(folder / "key.pem")
     authority = str(folder / "ca.pem")
     signing = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
@@ -72,8 +78,8 @@ def _security(folder: Path) -> str:
         _table("access", ui=False),
         _table("filer.expose_directory_metadata", enabled=False),
         _table("cors.allowed_origins", values="https://invalid.invalid"),
+        _table("s3.sse", kek=key_encryption_key),
         _table("grpc", ca=authority),
-        _table("https.client", enabled=True, cert=certificate, key=key, ca=authority),
     ]
     tables += [_table(f"grpc.{name}", cert=certificate, key=key) for name in _GRPC]
     tables += [_table(f"https.{name}", cert=certificate, key=key, ca=authority) for name in _HTTPS]
@@ -103,10 +109,10 @@ def _write_certificates(folder: Path) -> None:
         .sign(authority, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
-    _write(folder / "ca.pem", root.public_bytes(pem))
-    _write(folder / "cert.pem", leaf.public_bytes(pem))
+    write_secret(folder / "ca.pem", root.public_bytes(pem))
+    write_secret(folder / "cert.pem", leaf.public_bytes(pem))
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _write(folder / "key.pem", secret)
+    write_secret(folder / "key.pem", secret)
 
 
 def _certificate(
@@ -124,7 +130,7 @@ def _certificate(
     )
 
 
-def _write(file: Path, content: bytes) -> None:
+def write_secret(file: Path, content: bytes) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(content)

@@ -7,6 +7,7 @@ Every port is on loopback and ephemeral, and asks for what only this start of it
 import asyncio
 import importlib.metadata
 import os
+import secrets
 import socket
 import ssl
 import sys
@@ -17,9 +18,10 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
+from outcrop.identity import SealedSecretError, Sealer
 from outcrop.objects.client import Place, StoreClient
 from outcrop.objects.keeping import Keeping
-from outcrop.objects.lockdown import make_folder
+from outcrop.objects.lockdown import make_folder, write_secret
 from outcrop.objects.protocol import (
     ObjectsError,
     StoreAnswer,
@@ -83,16 +85,16 @@ class _Start:
 
 
 class _Launch:
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, sealer: Sealer) -> None:
         self._data = data
-        self._start: _Start | None = None
+        self._sealer = sealer
 
     async def prepare(self) -> Command:
         return Command((sys.executable, "-m", "outcrop.objects.keeper"), os.environ)
 
     async def greet(self, process: asyncio.subprocess.Process) -> Place:
         weed = _find_weed()
-        start = await asyncio.to_thread(_prepare, self._data)
+        start = await asyncio.to_thread(_prepare, self._data, self._sealer)
         await send_line(process, msgspec.json.encode(start.keeping(self._data, weed)))
         answering = asyncio.create_task(_answering(start))
         ended = asyncio.create_task(process.wait())
@@ -111,10 +113,9 @@ class _Launch:
 class SeaweedStore:
     """Started by the first request."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._supervisor = Supervisor(
-            "the object store", _Launch(data_dir / "objects"), _WAIT_S, end_s=_END_S
-        )
+    def __init__(self, data_dir: Path, sealer: Sealer) -> None:
+        launch = _Launch(data_dir / "objects", sealer)
+        self._supervisor = Supervisor("the object store", launch, _WAIT_S, end_s=_END_S)
         self._client = StoreClient(self._place, self._supervisor.settle)
 
     @property
@@ -158,14 +159,28 @@ def _find_weed() -> str:
     raise StoreMissing(f"The package {_PACKAGE} holds no program. Install it again.")
 
 
-def _prepare(data: Path) -> _Start:
+def _prepare(data: Path, sealer: Sealer) -> _Start:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data / "volumes").mkdir(mode=0o700, exist_ok=True)
-        folder, credentials = make_folder(data / "filer")
+        key = _key_encryption_key(data / "key", sealer)
+        folder, credentials = make_folder(data / "filer", key)
     except OSError as error:
         raise ObjectsError(f"{data} cannot be used for objects: {error.strerror}.") from error
     return _Start(folder, credentials, _free_ports())
+
+
+def _key_encryption_key(file: Path, sealer: Sealer) -> bytes:
+    """Of all objects that no KMS key encrypts; sealed by the deployment's master key."""
+    context = b"objects:key-encryption-key"
+    try:
+        return sealer.open(file.read_bytes(), context)
+    except FileNotFoundError:
+        key = secrets.token_bytes(32)
+        write_secret(file, sealer.seal(key, context))
+        return key
+    except SealedSecretError as error:
+        raise ObjectsError(f"{file} cannot be opened: {error}.") from error
 
 
 def _free_ports() -> dict[str, int]:
