@@ -27,7 +27,7 @@ def parsed(service: str, name: str, protocol: str, body: bytes) -> dict[str, Any
     return parse_request(operation, Request("POST", "/", "", (), body, HERE), labels, protocol)
 
 
-FORMS = {
+FORMS: dict[tuple[str, str, str], dict[str, Any]] = {
     # A list has a level of its own, and its items are numbered from one.
     ("iam", "CreateUser", "Tags.member.1.Key=a&Tags.member.1.Value=b"): {
         "Tags": [{"Key": "a", "Value": "b"}]
@@ -85,7 +85,7 @@ def test_a_form_that_does_not_fit_is_refused(service: str, name: str, form: str)
 
 
 TAGGING = b"<Tagging xmlns='http://s3.amazonaws.com/doc/2006-03-01/'><TagSet>%s</TagSet></Tagging>"
-DOCUMENTS = {
+DOCUMENTS: dict[bytes, dict[str, Any]] = {
     b"": {},
     b" \n": {},
     TAGGING % b"<Tag><Key>a</Key><Value>b&amp;&#65;<![CDATA[<]]></Value></Tag>": {

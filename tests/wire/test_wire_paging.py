@@ -80,3 +80,16 @@ def test_tampered_and_foreign_tokens_are_refused(token: str) -> None:
 def test_an_operation_without_pages_is_refused() -> None:
     with pytest.raises(NotPaginated):
         page(load_service("bedrock").operations["ListFoundationModels"], {}, ITEMS)
+
+
+def test_older_services_say_whether_there_is_more() -> None:
+    users = load_service("iam").operations["ListUsers"]
+    first = page(users, {"MaxItems": 20}, ITEMS)
+    assert (len(first["Users"]), first["IsTruncated"]) == (20, True)
+    assert page(users, {"Marker": first["Marker"]}, ITEMS) == {
+        "Users": ITEMS[20:],
+        "IsTruncated": False,
+    }
+    keys = page(load_service("kms").operations["ListKeys"], {"Limit": 1}, ITEMS)
+    assert keys["Truncated"] is True
+    assert keys["NextMarker"]

@@ -61,7 +61,7 @@ def _row(error: AWSError, service: Service | None, protocol: str) -> _Row | None
     if protocol == "rest-xml":
         rows = _OBJECT_STORE if service is None or service.is_object_store else _QUERY
     else:
-        rows = {"query": _QUERY, "ec2": _EC2}.get(protocol, {})
+        rows = _ROWS.get(protocol, {})
     if error.code == "InvalidSignatureException" and error.message.startswith(_UNTIMELY):
         return rows.get("untimely") or rows.get(error.code)
     return rows.get(error.code)
@@ -84,6 +84,24 @@ _QUERY: Mapping[str, _Row] = {
     "UnknownOperationException": _Row("InvalidAction", 400),
     "UnrecognizedClientException": _Row("InvalidClientTokenId", 403),
     "ValidationException": _Row("ValidationError", 400),
+}
+
+# The codes are those of errors.py, but every fault of a client is a 400: recorded of KMS
+# (elastic/cloudbeat#1749), Secrets Manager (external-secrets#4254) and ECR (aws-sdk-php#1114).
+_RPC: Mapping[str, _Row] = {
+    code: _Row(code, 400)
+    for code in (
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "SerializationException",
+        "ThrottlingException",
+        "UnknownOperationException",
+        "UnrecognizedClientException",
+        "ValidationException",
+    )
 }
 
 _NOT_VALIDATED = "AWS was not able to validate the provided access credentials"
@@ -138,4 +156,11 @@ _OBJECT_STORE: Mapping[str, _Row] = {
         403,
         "The difference between the request time and the current time is too large.",
     ),
+}
+
+_ROWS: Mapping[str, Mapping[str, _Row]] = {
+    "query": _QUERY,
+    "ec2": _EC2,
+    "json": _RPC,
+    "smithy-rpc-v2-cbor": _RPC,
 }

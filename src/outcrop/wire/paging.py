@@ -26,7 +26,7 @@ class NotPaginated(Exception):
 def page(
     operation: Operation,
     params: Mapping[str, Any],
-    items: Sequence[Mapping[str, Any]],
+    items: Sequence[Any],
     default_limit: int = DEFAULT_LIMIT,
 ) -> dict[str, Any]:
     """The part of ``items`` that ``params`` ask for, and the token for the next part if any."""
@@ -41,6 +41,8 @@ def page(
         start = len(items)
     end = start + _limit(facts, params, default_limit)
     result: dict[str, Any] = {facts.result_key: list(items[start:end])}
+    if facts.more_key:
+        result[facts.more_key] = end < len(items)
     if end < len(items):
         result[facts.output_token] = _token(end, digest)
     return result

@@ -22,10 +22,13 @@ BEARER_AUTH = "smithy.api#httpBearerAuth"
 
 @dataclass(frozen=True, slots=True)
 class Pagination:
+    """``more_key`` is the member that says whether a next page is there, in older services."""
+
     input_token: str
     output_token: str
     limit_key: str | None
     result_key: str
+    more_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +235,13 @@ def _pagination(raw: Raw) -> Pagination | None:
     # Several tokens or results, or one inside a structure, are not pages of one list.
     if not all(isinstance(fact, str) and "." not in fact for fact in facts):
         return None
-    return Pagination(raw["input_token"], raw["output_token"], raw.get("limit_key"), facts[2])
+    return Pagination(
+        raw["input_token"],
+        raw["output_token"],
+        raw.get("limit_key"),
+        facts[2],
+        raw.get("more_results"),
+    )
 
 
 def _layout(shape: Shape | None) -> Layout:
