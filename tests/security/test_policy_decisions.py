@@ -215,6 +215,13 @@ def test_not_principal_excepts_who_is_named_with_role_and_account(
     assert (outcome(Layers(resource=guarded), subject) == "resource") is denied
 
 
+def test_not_principal_denies_everyone_with_a_boundary() -> None:
+    deny = statement("Deny", NotPrincipal={"AWS": [USER.arn, ACCOUNT]})
+    guarded = policy(statement(Principal="*"), deny, kind="resource")
+    assert outcome(Layers(resource=guarded)) == "allowed"
+    assert outcome(Layers(resource=guarded, boundary=YES)) == "resource"
+
+
 def test_an_explanation_says_why_each_statement_applied_or_not() -> None:
     layers = Layers(
         identity=(

@@ -60,6 +60,13 @@ def test_variables_in_resources() -> None:
     assert not allows(own, resource="arn:aws:s3:::data//x")
 
 
+def test_a_variable_without_a_value_does_not_widen_not_resource() -> None:
+    others = statement(NotResource=["arn:aws:s3:::data/${aws:username}/*", "arn:aws:s3:::logs"])
+    elsewhere = "arn:aws:s3:::data/bob/x"
+    assert allows(others, resource=elsewhere, keys={"aws:username": "ann"})
+    assert not allows(others, resource=elsewhere)
+
+
 def test_a_variable_with_several_values_resolves_to_none() -> None:
     own = statement(Resource="arn:aws:s3:::data/${aws:TagKeys}")
     assert not allows(own, resource="arn:aws:s3:::data/a", keys={"aws:tagkeys": ("a", "b")})

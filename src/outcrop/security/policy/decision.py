@@ -64,9 +64,15 @@ def policies_by_layer(request: Request, layers: Layers) -> Iterator[tuple[Layer,
 def _find_deny(action: str, request: Request, layers: Layers) -> Decision | None:
     for layer, policy in policies_by_layer(request, layers):
         for statement in policy.denies:
-            if statement.applies(action, request) and statement.grant(request.subject):
+            if statement.applies(action, request) and _concerns(statement, request, layers):
                 return Decision(False, "explicit-deny", layer, policy.name, statement)
     return None
+
+
+def _concerns(statement: Statement, request: Request, layers: Layers) -> bool:
+    # NotPrincipal denies whoever has a boundary, named or not (IAM's reference of NotPrincipal).
+    bounded = statement.not_principals and layers.boundary is not None
+    return bounded or statement.grant(request.subject) is not Grant.NONE
 
 
 def _find_silent(action: str, request: Request, layers: Layers) -> Layer | None:

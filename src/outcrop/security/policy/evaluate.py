@@ -6,7 +6,7 @@ Explaining evaluates everything and is for people and simulations; deciding stop
 from dataclasses import dataclass
 
 from outcrop.security.policy.conditions import Condition
-from outcrop.security.policy.decision import Decision, Layer, decide, policies_by_layer
+from outcrop.security.policy.decision import Decision, Layer, Reason, decide, policies_by_layer
 from outcrop.security.policy.document import Policy, Statement
 from outcrop.security.policy.request import Layers, Request, Subject, SubjectKind
 
@@ -16,6 +16,7 @@ __all__ = [
     "Explanation",
     "Layer",
     "Layers",
+    "Reason",
     "Request",
     "StatementExplanation",
     "Subject",

@@ -205,6 +205,10 @@ class PatternSet:
         self._templates = tuple(templates)
         self.variables = frozenset[str]().union(*map(variables_of, templates))
 
+    def resolves(self, keys: Keys) -> bool:
+        """Whether the request has a value for each variable."""
+        return all(resolve(tokens, keys) is not None for tokens in self._templates)
+
     def matches(self, value: str, keys: Keys) -> bool:
         if self._everything or value in self._exact:
             return True

@@ -54,7 +54,10 @@ class Statement:
     def covers(self, resource: str, keys: Keys) -> bool:
         if self.resources is None:
             return True
-        return self.resources.matches(resource, keys) is not self.not_resources
+        if not self.not_resources:
+            return self.resources.matches(resource, keys)
+        # A variable without a value makes the statement invalid: it must not come to mean "all".
+        return self.resources.resolves(keys) and not self.resources.matches(resource, keys)
 
     def grant(self, subject: Subject) -> Grant:
         """How closely the statement names the subject; NONE: it is not about it."""
