@@ -88,7 +88,7 @@ async def test_no_port_gives_or_takes_object_data_by_http(weed: int, scheme: str
                     refused = status in (0, 400, 401, 403, 404, 405, 501)
                     assert refused or (path == "/status" and method == "GET"), (url, status)
                     assert SECRET not in body
-                    assert b"fid" not in body, (url, body)
+                    assert b'"fid"' not in body, (url, body)
 
 
 async def test_no_unix_socket_gives_or_takes_object_data_by_http(weed: int):
