@@ -130,12 +130,28 @@ class Binding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     model: str | None = None
 
 
+class S3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where objects lie: another S3 at ``endpoint``, signed for ``region`` with the credentials
+    that the AWS SDK finds for ``profile``; without one, SeaweedFS beside the gateway."""
+
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    profile: str | None = None
+
+
+class Services(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The services around Bedrock: ours, or others by their endpoint."""
+
+    s3: S3 = S3()
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file. Later bindings win over earlier ones and over the catalog."""
 
     data_dir: Path = Path("~/.outcrop")
     cache_dir: Path = Path("~/.cache/outcrop")
     server: Server = Server()
+    services: Services = Services()
     engines: dict[str, EngineConfig] = {}
     bind: tuple[Binding, ...] = ()
     catalog: tuple[Path, ...] = ()

@@ -5,7 +5,7 @@ An operation without a row asks for the action of its own name on "*", as AWS na
 
 from collections.abc import Mapping, Sequence
 
-from outcrop.authorization import bedrock, iam, kms, kms_facts, s3, secretsmanager, sts
+from outcrop.authorization import bedrock, iam, kms, kms_facts, s3, s3_facts, secretsmanager, sts
 from outcrop.authorization.access import Access, Asked, FindFacts, Rule
 from outcrop.wire.spec import Operation
 
@@ -22,6 +22,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
 FIND_FACTS: Mapping[str, FindFacts] = {
     "iam": iam.find_facts,
     "kms": kms_facts.find_facts,
+    "s3": s3_facts.find_facts,
     "secretsmanager": secretsmanager.find_facts,
     "sts": sts.find_facts,
 }

@@ -103,6 +103,7 @@ class App:
                 stores=self._deployment.state.stores,
                 gateway=self._deployment.gateway,
                 now=now,
+                objects=self._deployment.objects,
             )
             answered = await self._deployment.gateway.run(call, params)
             return _response(match, answered, request_id)

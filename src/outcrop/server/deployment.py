@@ -16,6 +16,7 @@ from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.load import load_catalog
 from outcrop.config import Config, ConfigError
 from outcrop.engines.pool import EnginePool
+from outcrop.objects.objects import Objects, open_objects
 from outcrop.security.sessions import Credentials
 from outcrop.server.gateway import Gateway
 from outcrop.server.state import State, open_state
@@ -47,6 +48,7 @@ class Deployment:
     catalog: Catalog
     engines: EnginePool
     gateway: Gateway
+    objects: Objects
 
     async def reload_bindings(self) -> None:
         """Another process changed a binding; one that cannot hold is logged, the old ones stay."""
@@ -74,8 +76,10 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         stores = state.stores
         credentials = Credentials(stores.directory, stores.sealer, stores.directory.is_current)
         gateway = Gateway(Authorizer(state.stores, FIND_FACTS, _no_endpoint))
+        objects = open_objects(config, stores.sealer)
+        stack.push_async_callback(objects.close)
         deployment = Deployment(
-            config, state, credentials, _router(), catalog, engines, gateway
+            config, state, credentials, _router(), catalog, engines, gateway, objects
         )
         watcher = ChangeWatcher(
             state.stores.database,

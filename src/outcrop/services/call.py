@@ -9,6 +9,7 @@ from outcrop.authorization.access import Access
 from outcrop.catalog.catalog import Catalog
 from outcrop.engines.pool import EnginePool
 from outcrop.identity import Caller
+from outcrop.objects.objects import NO_OBJECTS, Objects
 from outcrop.security.policy.evaluate import Decision
 from outcrop.stores.opened import Stores
 from outcrop.wire.http import Request
@@ -45,6 +46,7 @@ class Call:
     stores: Stores
     gateway: Gateway
     now: datetime
+    objects: Objects = NO_OBJECTS
 
     @property
     def account(self) -> str:
