@@ -148,6 +148,8 @@ class Router:
 
     def _match_rpc(self, request: Request, services: Iterable[Service]) -> Match | None:
         prefix, name, protocol = _rpc_name(request)
+        if protocol and not _is_rpc_path(request.raw_path, protocol):
+            raise unknown_operation()
         for service in services:
             if service.target_prefix == prefix and protocol in service.protocols:
                 operation = service.operations.get(name)
@@ -161,6 +163,8 @@ class Router:
         spoken = [(service, _form_protocol(service)) for service in services]
         if not any(protocol for _, protocol in spoken):
             return None
+        if request.raw_path != "/":
+            raise unknown_operation()
         action = find_action(form_text(request))
         for service, protocol in spoken:
             operation = service.operations.get(action[0]) if action and protocol else None
@@ -183,6 +187,13 @@ def _form_protocol(service: Service) -> str | None:
 def _form(request: Request) -> str:
     """The form, if it is one: a body too long for one is refused later, in the right form."""
     return form_text(request) if len(request.body) <= MAX_FORM_BYTES else ""
+
+
+def _is_rpc_path(raw_path: str, protocol: str) -> bool:
+    """A signature is for one path: empty and dot segments, which it leaves out, name nothing."""
+    if protocol == CBOR:
+        return "//" not in raw_path and "/." not in raw_path
+    return raw_path == "/"
 
 
 def _rpc_name(request: Request) -> tuple[str, str, str]:
