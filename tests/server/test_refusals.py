@@ -133,7 +133,8 @@ def test_half_a_signature_is_incomplete(scripted_gateway: Gateway, scheme: str) 
 
 
 def test_a_scope_of_another_service_is_refused(scripted_gateway: Gateway) -> None:
-    for service in ("bedrock-runtime", "s3"):
+    # A scope of a service that is here too (s3) leads there: its host alone would say otherwise.
+    for service in ("bedrock-runtime", "dynamodb"):
         reply = send_signed(scripted_gateway.url, INVOKE, Signer(service=service))
         refused(
             reply,
