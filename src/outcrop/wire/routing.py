@@ -148,7 +148,7 @@ class Router:
 
     def _match_rpc(self, request: Request, services: Iterable[Service]) -> Match | None:
         prefix, name, protocol = _rpc_name(request)
-        if protocol and not _is_rpc_path(request.raw_path, protocol):
+        if protocol and not _is_as_signed(request.raw_path):
             raise unknown_operation()
         for service in services:
             if service.target_prefix == prefix and protocol in service.protocols:
@@ -163,7 +163,7 @@ class Router:
         spoken = [(service, _form_protocol(service)) for service in services]
         if not any(protocol for _, protocol in spoken):
             return None
-        if request.raw_path != "/":
+        if not _is_as_signed(request.raw_path):
             raise unknown_operation()
         action = find_action(form_text(request))
         for service, protocol in spoken:
@@ -189,11 +189,10 @@ def _form(request: Request) -> str:
     return form_text(request) if len(request.body) <= MAX_FORM_BYTES else ""
 
 
-def _is_rpc_path(raw_path: str, protocol: str) -> bool:
-    """A signature is for one path: empty and dot segments, which it leaves out, name nothing."""
-    if protocol == CBOR:
-        return "//" not in raw_path and "/." not in raw_path
-    return raw_path == "/"
+def _is_as_signed(raw_path: str) -> bool:
+    """A signature leaves empty and dot segments out; so that it fits one path, they name nothing
+    where the path does not tell the operation either."""
+    return "//" not in raw_path and "/." not in raw_path
 
 
 def _rpc_name(request: Request) -> tuple[str, str, str]:
