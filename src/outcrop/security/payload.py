@@ -176,7 +176,10 @@ def _length(incoming: Incoming, headers: Headers, proof: PayloadProof) -> int:
 
 
 def _find(headers: Headers, wanted: str) -> str | None:
-    return next((value for name, value in headers if name == wanted), None)
+    for name, value in headers:
+        if name == wanted:
+            return value
+    return None
 
 
 def _md5(headers: Headers) -> _Promise | None:
