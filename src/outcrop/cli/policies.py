@@ -72,8 +72,8 @@ class Cast:
             raise StoreError("Say who asks: --user NAME, --role NAME or --policy-file FILE.")
 
 
-# The options of a command are its parameters.
 @app.command()
+# The options of a command are its parameters.
 def simulate(  # noqa: PLR0913
     action: ActionsOption,
     user: UserOption = None,
