@@ -62,17 +62,19 @@ class Condition:
             return self.compared.matches("true" if missing else "false", keys)
         if value is None or missing:
             return self._missing()
-        several = (value,) if isinstance(value, str) else value
         compare, operator = self.compared.matches, self.operator
+        if isinstance(value, str):
+            # A set of one: every qualifier asks the same of it.
+            return compare(value, keys) is not operator.negated
         match operator.qualifier, operator.negated:
             case "ForAllValues", negated:
-                return all(compare(each, keys) != negated for each in several)
+                return all(compare(each, keys) is not negated for each in value)
             case "ForAnyValue", True:
-                return not all(compare(each, keys) for each in several)
+                return not all(compare(each, keys) for each in value)
             case _, False:
-                return any(compare(each, keys) for each in several)
+                return any(compare(each, keys) for each in value)
             case _:
-                return not any(compare(each, keys) for each in several)
+                return not any(compare(each, keys) for each in value)
 
     def _missing(self) -> bool:
         operator = self.operator

@@ -11,6 +11,8 @@ import msgspec
 
 _MAX_DEPTH = 16
 _SPACE = re.compile(r"[ \t\r\n]*")
+# The end of the text counts as one: slicing there yields nothing.
+_SPACES = " \t\r\n"
 _STRING = re.compile(r'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"')
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
@@ -61,6 +63,8 @@ class _Reader:
 
     def skip(self) -> int:
         """To the next token: its offset."""
+        if self._text[self._at : self._at + 1] not in _SPACES:
+            return self._at
         match = _SPACE.match(self._text, self._at)
         self._at = match.end() if match else self._at
         return self._at

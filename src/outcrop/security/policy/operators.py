@@ -31,7 +31,9 @@ from outcrop.security.policy.patterns import (
 # Does one value of the request match any of the policy's values?
 Comparison = Callable[[str, Keys], bool]
 
-_NUMBER = re.compile(r"[+-]?[0-9]{1,64}(?:\.[0-9]{1,64})?")
+# Characters of a number, a date or an address.
+_LONGEST = 64
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _EPOCH = re.compile(r"-?[0-9]{5,18}|[0-9]{1,3}")
 _DATE = re.compile(
     r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2})"
@@ -53,6 +55,12 @@ class Compared:
 
 
 Build = Callable[[Sequence[str], bool], Compared]
+
+
+def _remembered(parse: Callable[[str], _T | None]) -> Callable[[str], _T | None]:
+    """The same moment or address is compared with many statements; what is too long is neither."""
+    remembered = lru_cache(maxsize=1024)(parse)
+    return lambda text: remembered(text) if len(text) <= _LONGEST else None
 
 
 def _strings(*, wildcards: bool, ignore_case: bool = False) -> Build:
@@ -108,10 +116,12 @@ def _required(value: _T | None) -> _T:
     return value
 
 
+@_remembered
 def parse_number(text: str) -> Decimal | None:
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
+@_remembered
 def parse_date(text: str) -> int | None:
     """Microseconds since 1970 of an ISO 8601 date or of epoch seconds."""
     if _EPOCH.fullmatch(text):
@@ -179,7 +189,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise BadValue from error
 
 
-@lru_cache(maxsize=1024)
+@_remembered
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text)

@@ -7,6 +7,7 @@ Matching takes time linear in the value whatever the pattern is: equality, a pre
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 Keys = Mapping[str, str | tuple[str, ...]]
 Matcher = Callable[[str], bool]
@@ -179,7 +180,7 @@ def _part_token(token: Wildcard) -> Wildcard:
 class PatternSet:
     """Patterns of which one must match: those with variables are compiled when they are asked."""
 
-    __slots__ = ("_compiled", "_everything", "_exact", "_prefixes", "_templates", "variables")
+    __slots__ = ("_templates", "matches", "variables")
 
     def __init__(self, patterns: Sequence[Tokens]) -> None:
         exact: set[str] = set()
@@ -192,33 +193,54 @@ class PatternSet:
                     exact.add("")
                 case (str(text),):
                     exact.add(text)
+                case (Wildcard(many=True, crosses=True),):
+                    prefixes.append("")
                 case (str(text), Wildcard(many=True, crosses=True)):
                     prefixes.append(text)
                 case _ if variables_of(tokens):
                     templates.append(tokens)
                 case _:
                     compiled.append(compile_tokens(tokens))
-        self._everything = any(tokens == (_STAR,) for tokens in patterns)
-        self._exact = frozenset(exact)
-        self._prefixes = tuple(prefixes)
-        self._compiled = tuple(compiled)
         self._templates = tuple(templates)
         self.variables = frozenset[str]().union(*map(variables_of, templates))
+        self.matches: Callable[[str, Keys], bool] = _match_any(
+            frozenset(exact), tuple(prefixes), tuple(compiled), self._templates
+        )
 
     def resolves(self, keys: Keys) -> bool:
         """Whether the request has a value for each variable."""
         return all(resolve(tokens, keys) is not None for tokens in self._templates)
 
-    def matches(self, value: str, keys: Keys) -> bool:
-        if self._everything or value in self._exact:
-            return True
-        if self._prefixes and value.startswith(self._prefixes):
-            return True
-        if self._compiled and any(matcher(value) for matcher in self._compiled):
-            return True
-        return any(_matches_template(tokens, value, keys) for tokens in self._templates)
+
+def _match_any(
+    exact: frozenset[str],
+    prefixes: tuple[str, ...],
+    compiled: tuple[Matcher, ...],
+    templates: tuple[Tokens, ...],
+) -> Callable[[str, Keys], bool]:
+    """The least that has to be asked: most sets are a few names or one prefix."""
+    if "" in prefixes:
+        return lambda _value, _keys: True
+    if not compiled and not templates:
+        if not prefixes:
+            return lambda value, _keys: value in exact
+        return lambda value, _keys: value.startswith(prefixes) or value in exact
+
+    def matches(value: str, keys: Keys) -> bool:
+        return (
+            value in exact
+            or value.startswith(prefixes)
+            or any(matcher(value) for matcher in compiled)
+            or any(_matches_template(tokens, value, keys) for tokens in templates)
+        )
+
+    return matches
 
 
 def _matches_template(tokens: Tokens, value: str, keys: Keys) -> bool:
     resolved = resolve(tokens, keys)
-    return resolved is not None and compile_tokens(resolved)(value)
+    return resolved is not None and _compile_resolved(resolved)(value)
+
+
+# The same few values of the same caller come again and again.
+_compile_resolved = lru_cache(maxsize=256)(compile_tokens)
