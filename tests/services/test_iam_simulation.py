@@ -349,3 +349,31 @@ def test_what_cannot_be_simulated_is_refused(iam: Any, params: dict[str, Any], c
         "ActionNames": ["s3:GetObject"],
     }
     assert refused(iam.simulate_principal_policy, **(asked | params)) == code
+
+
+def test_policies_that_grant_a_service_are_listed(iam: Any, role: str) -> None:
+    managed = "arn:aws:iam::aws:policy/PowerUserAccess"
+    iam.attach_role_policy(RoleName=role, PolicyArn=managed)
+    entries = iam.list_policies_granting_service_access(
+        Arn=arn(role), ServiceNamespaces=["bedrock", "s3", "kms", "organizations"]
+    )["PoliciesGrantingServiceAccess"]
+    iam.detach_role_policy(RoleName=role, PolicyArn=managed)
+    by_service = {
+        entry["ServiceNamespace"]: [each["PolicyName"] for each in entry["Policies"]]
+        for entry in entries
+    }
+    assert by_service == {
+        "bedrock": ["PowerUserAccess", "models"],
+        "s3": ["PowerUserAccess", "models"],
+        "kms": ["PowerUserAccess"],
+        "organizations": ["PowerUserAccess"],
+    }
+    assert entries[0]["Policies"] == [
+        {"PolicyName": "PowerUserAccess", "PolicyType": "MANAGED", "PolicyArn": managed},
+        {
+            "PolicyName": "models",
+            "PolicyType": "INLINE",
+            "EntityType": "ROLE",
+            "EntityName": role,
+        },
+    ]

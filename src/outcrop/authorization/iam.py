@@ -146,6 +146,7 @@ RULES: Final[Mapping[str, Rule]] = {
     **dict(_rules("CreatePolicy", _named("policy", "PolicyName"))),
     **dict(_rules("CreateServiceLinkedRole", _service_linked_role)),
     **dict(_rules("GetAccessKeyLastUsed", _owner_of_key)),
+    **dict(_rules("ListPoliciesGrantingServiceAccess", _given("Arn"))),
     **dict(_rules("ListUsers", _below("user"))),
     **dict(_rules("ListGroups", _below("group"))),
     **dict(_rules("ListRoles", _below("role"))),
