@@ -11,7 +11,8 @@ from outcrop.identity import Principal, SealedSecretError, parse_api_key
 from outcrop.security.masterkey import MasterKey
 from outcrop.stores.database import DatabaseUnusable
 from outcrop.stores.failures import NameTaken, NoSuchItem
-from outcrop.stores.identities import TOPIC, IdentityDirectory
+from outcrop.stores.iam_records import TOPIC
+from outcrop.stores.identities import IdentityDirectory
 from outcrop.stores.key_uses import KeyUse
 from outcrop.stores.resources import Resources
 from outcrop.stores.watch import ChangeWatcher
@@ -140,6 +141,37 @@ async def test_a_watcher_reads_only_what_changed(stores: Opened) -> None:
     await stores.keys.create_access_key(admin)
     await watcher.poll()
     assert len(reloads) == 2
+
+
+async def test_own_writes_are_taken_in_without_reading_all_anew(stores: Opened) -> None:
+    reloads: list[str] = []
+
+    async def reload() -> None:
+        reloads.append(TOPIC)
+        await stores.directory.load()
+
+    watcher = ChangeWatcher(
+        stores.database,
+        {TOPIC: reload},
+        stores.directory.flush,
+        versions=stores.resources.versions,
+    )
+    admin = await admin_of(stores)
+    await watcher.poll()
+    await stores.keys.create_access_key(admin)
+    await stores.keys.create_access_key(admin)
+    await watcher.poll()
+    assert len(reloads) == 1
+    other = await open_stores(stores.file)
+    theirs = await other.keys.create_access_key(admin)
+    ours = await stores.keys.create_access_key(admin)
+    assert stores.directory.find_access_key(theirs.id) is None
+    await watcher.poll()
+    await watcher.poll()
+    assert len(reloads) == 2
+    assert stores.directory.find_access_key(theirs.id) == theirs
+    assert stores.directory.find_access_key(ours.id) == ours
+    await other.database.close()
 
 
 async def test_the_time_of_last_use_is_written_when_the_watcher_closes(stores: Opened) -> None:

@@ -24,7 +24,6 @@ from outcrop.services import handlers
 from outcrop.services.operation import unknown_handlers
 from outcrop.stores.bindings import TOPIC as BINDINGS
 from outcrop.stores.directory import DataDirectory
-from outcrop.stores.identities import TOPIC as IDENTITIES
 from outcrop.stores.watch import ChangeWatcher
 from outcrop.wire.routing import Router
 from outcrop.wire.spec import load_service
@@ -83,12 +82,9 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         )
         watcher = ChangeWatcher(
             state.stores.database,
-            {
-                IDENTITIES: state.stores.directory.load,
-                BINDINGS: deployment.reload_bindings,
-                **state.stores.resources.reloads,
-            },
+            {BINDINGS: deployment.reload_bindings, **state.stores.resources.reloads},
             state.stores.directory.flush,
+            versions=state.stores.resources.versions,
         )
         watcher.start()
         stack.push_async_callback(watcher.close)

@@ -15,7 +15,7 @@ from outcrop.stores.database import Database
 from outcrop.stores.iam_items import Held
 from outcrop.stores.iam_names import FULL_ACCESS, ROOT_NAME
 from outcrop.stores.iam_records import (
-    TOPIC as TOPIC,
+    TOPIC,
     AccessKeyRecord,
     AccountRecord,
     GroupRecord,

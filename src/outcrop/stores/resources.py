@@ -179,13 +179,15 @@ class Transaction(View):
 
 
 class Resources:
-    """``commits`` counts the writes of this process."""
+    """``commits`` counts the writes of this process. ``versions`` is how far each topic has been
+    taken in here: a watcher counts on with it, so that own writes are not read anew."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._writing = asyncio.Lock()
         self._listeners: dict[str, list[Listener]] = {}
         self.reloads: dict[str, Reload] = {}
+        self.versions: dict[str, int] = {}
         self.commits = 0
 
     def listen(self, topic: str, changed: Listener, reload: Reload) -> None:
@@ -208,12 +210,17 @@ class Resources:
             async with self._database.write() as connection:
                 transaction = Transaction(connection)
                 yield transaction
-                for topic in _topics(transaction.changes):
-                    await mark_changed(connection, topic)
+                written = {
+                    topic: await mark_changed(connection, topic)
+                    for topic in _topics(transaction.changes)
+                }
             self.commits += 1
             for topic, changes in _topics(transaction.changes).items():
                 for listener in self._listeners.get(topic, ()):
                     listener(changes)
+                # Only where nobody else wrote in between; what they wrote is still to be read.
+                if self.versions.get(topic) == written[topic] - 1:
+                    self.versions[topic] = written[topic]
 
     async def snapshot(self, *types: type[Record]) -> list[Item[Any]]:
         """All records of these kinds. No write of this process ends while it is read, so whoever

@@ -49,13 +49,17 @@ changes = sa.Table(
 )
 
 
-async def mark_changed(connection: AsyncConnection, topic: str) -> None:
-    """Tells other processes, in the transaction that changes something, to read ``topic`` anew."""
+async def mark_changed(connection: AsyncConnection, topic: str) -> int:
+    """Tells other processes, in the transaction that changes something, to read ``topic`` anew.
+    The topic's new version."""
     counted = await connection.execute(
         sa.update(changes).where(changes.c.topic == topic).values(version=changes.c.version + 1)
     )
     if counted.rowcount == 0:
         await connection.execute(sa.insert(changes).values(topic=topic, version=1))
+        return 1
+    version = await connection.scalar(sa.select(changes.c.version).where(changes.c.topic == topic))
+    return int(version or 0)
 
 
 def to_ms(time: datetime) -> int:

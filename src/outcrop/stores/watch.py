@@ -22,7 +22,8 @@ Reload = Callable[[], Awaitable[None]]
 
 class ChangeWatcher:
     """``reload`` is called by topic, once at the start and after each change; ``flush`` every
-    ``flush_interval_s`` and when closed."""
+    ``flush_interval_s`` and when closed. ``versions`` is what has been read of each topic; whoever
+    takes in its own writes moves it on."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class ChangeWatcher:
         reload: Mapping[str, Reload],
         flush: Reload,
         *,
+        versions: dict[str, int] | None = None,
         interval_s: float = 0.4,
         flush_interval_s: float = 5.0,
     ) -> None:
@@ -38,7 +40,7 @@ class ChangeWatcher:
         self._flush = flush
         self._interval_s = interval_s
         self._flush_interval_s = flush_interval_s
-        self._versions: dict[str, int] = {}
+        self._versions = {} if versions is None else versions
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -72,7 +74,8 @@ class ChangeWatcher:
             rows = (await connection.execute(sa.select(changes.c.topic, changes.c.version))).all()
         for topic, version in rows:
             reload = self._reload.get(topic)
-            if reload is not None and self._versions.get(topic) != version:
+            # Own writes may have moved it on since the rows were read.
+            if reload is not None and self._versions.get(topic, -1) < version:
                 await reload()
                 self._versions[topic] = version
 
