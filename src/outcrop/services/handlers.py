@@ -2,6 +2,7 @@
 
 from outcrop.services.bedrock import foundation_models
 from outcrop.services.bedrock_runtime import converse, count_tokens, invoke_model
+from outcrop.services.health import events as health_events
 from outcrop.services.iam import (
     access_keys,
     account,
@@ -30,6 +31,13 @@ from outcrop.services.kms import (
     rotation,
     tags as key_tags,
 )
+from outcrop.services.s3 import (
+    bucket_settings,
+    buckets,
+    listings as object_listings,
+    multipart,
+    objects,
+)
 from outcrop.services.secretsmanager import (
     listing as secret_listing,
     passwords,
@@ -46,6 +54,7 @@ MODULES = (
     converse,
     count_tokens,
     invoke_model,
+    health_events,
     account_details,
     policies,
     policy_versions,
@@ -73,6 +82,11 @@ MODULES = (
     key_policies,
     rotation,
     key_tags,
+    bucket_settings,
+    buckets,
+    object_listings,
+    multipart,
+    objects,
     secret_listing,
     passwords,
     secret_policies,
