@@ -123,11 +123,13 @@ EngineConfig = Llama | OpenAI | Upstream | Onnx | Scripted
 
 
 class Binding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Models whose ID matches ``pattern`` (shell style) are served by ``engine``."""
+    """Models whose ID matches ``pattern`` (shell style) are served by ``engine``, and by those of
+    ``standby``, in this order, while it cannot answer."""
 
     pattern: str
     engine: str
     model: str | None = None
+    standby: tuple[str, ...] = ()
 
 
 class S3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,7 +148,9 @@ class Services(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole file. Later bindings win over earlier ones and over the catalog."""
+    """The whole file. Later bindings win over earlier ones and over the catalog. ``zones`` are
+    the availability zones of each region, by letter, with the engines that are in them; an engine
+    in none is in the first."""
 
     data_dir: Path = Path("~/.outcrop")
     cache_dir: Path = Path("~/.cache/outcrop")
@@ -154,9 +158,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     services: Services = Services()
     engines: dict[str, EngineConfig] = {}
     bind: tuple[Binding, ...] = ()
+    zones: dict[str, tuple[str, ...]] = {}
     catalog: tuple[Path, ...] = ()
     engine_memory_mib: AtLeastOne = 8192
     unsupported: Literal["refuse", "warn"] = "refuse"
+
+    def zone_letters(self) -> tuple[str, ...]:
+        """``("a",)`` where the file names no zones."""
+        return tuple(sorted(self.zones)) or ("a",)
+
+    def zone_of(self, engine: str) -> str:
+        named = (letter for letter, engines in self.zones.items() if engine in engines)
+        return next(named, self.zone_letters()[0])
 
     def engine_configs(self) -> dict[str, EngineConfig]:
         return {**DEFAULT_ENGINES, **self.engines}
@@ -196,6 +209,7 @@ def load(
         if value is not None:
             _put(table, tuple(key.split(".")), value, source)
     _check_engines(table.get("engines"), source)
+    _check_zones(table.get("zones"), source)
     try:
         config = msgspec.convert(table, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
@@ -257,6 +271,12 @@ def _check_engines(engines: object, source: str) -> None:
             msgspec.convert(engine, EngineConfig, strict=False)
         except msgspec.ValidationError as error:
             raise ConfigError(f"{source}: [engines.{name}]: {error}") from error
+
+
+def _check_zones(zones: object, source: str) -> None:
+    for letter in cast("dict[object, object]", zones) if isinstance(zones, dict) else ():
+        if not (isinstance(letter, str) and len(letter) == 1 and "a" <= letter <= "z"):
+            raise ConfigError(f"{source}: [zones]: a zone is one letter, a to z, not {letter!r}.")
 
 
 def _put(table: dict[str, Any], path: tuple[str, ...], value: Any, source: str) -> None:

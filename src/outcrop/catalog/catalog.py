@@ -136,7 +136,12 @@ def _matches(model: Model, pattern: str) -> bool:
 def _bind(model: Model, bindings: Sequence[Binding]) -> Model:
     for binding in reversed(bindings):
         if _matches(model, binding.pattern):
-            return replace(model, engine=binding.engine, engine_model=binding.model)
+            return replace(
+                model,
+                engine=binding.engine,
+                engine_model=binding.model,
+                standby=binding.standby,
+            )
     return model
 
 
@@ -148,8 +153,9 @@ def _check_bindings(bindings: Sequence[Binding], models: Sequence[Model]) -> Non
 
 def _check_engines(models: Sequence[Model], engines: Collection[str]) -> None:
     for model in models:
-        if model.engine is not None and model.engine not in engines:
-            raise ConfigError(
-                f"the model {model.id} is bound to the engine {model.engine!r}, which does not "
-                f"exist; there are {', '.join(sorted(engines)) or 'none'}"
-            )
+        for engine in (model.engine, *model.standby):
+            if engine is not None and engine not in engines:
+                raise ConfigError(
+                    f"the model {model.id} is bound to the engine {engine!r}, which does not "
+                    f"exist; there are {', '.join(sorted(engines)) or 'none'}"
+                )

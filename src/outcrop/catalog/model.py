@@ -30,7 +30,8 @@ class Model:
     ``citations`` (it cites documents), ``s3`` (AWS lets it read media that lie in S3).
     ``profiles`` are the prefixes of the cross-region inference profiles that
     contain it (``us``, ``eu``, …). ``engine`` is the name of the engine that serves it here,
-    after bindings, or ``None``; ``engine_model`` is its name at that engine, if that has several.
+    after bindings, or ``None``; ``engine_model`` is its name at that engine, if that has several;
+    ``standby`` are the engines that serve it while that one cannot.
     """
 
     id: str
@@ -57,3 +58,4 @@ class Model:
     prices: Mapping[str, float] = field(default_factory=dict[str, float])
     engine: str | None = None
     engine_model: str | None = None
+    standby: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "keys": ("outcrop.cli.keys", "app"),
     "models": ("outcrop.cli.models", "app"),
     "policy": ("outcrop.cli.policies", "app"),
+    "health": ("outcrop.cli.health", "health"),
     "tls": ("outcrop.cli.tls", "app"),
 }
 _GROUPS: Final = {

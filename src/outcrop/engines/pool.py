@@ -4,7 +4,8 @@ An engine stays the same object as long as the pool lives; only its process come
 """
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -23,9 +24,20 @@ if TYPE_CHECKING:
 _MIB = 2**20
 
 
+RETRY_AFTER_S = 10.0
+"""How long an engine that failed is asked after the others; then one request tries it first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    reason: str
+    not_before: float
+
+
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """``ready`` is false while something must be done first; ``problem`` then says what."""
+    """``ready`` is false while something must be done first; ``problem`` then says what.
+    ``failure`` is why the engine's last request found it gone, until one is answered again."""
 
     name: str
     kind: str
@@ -36,6 +48,7 @@ class EngineStatus:
     waiting: int
     memory_bytes: int
     problem: str = ""
+    failure: str = ""
 
 
 class EnginePool:
@@ -48,6 +61,22 @@ class EnginePool:
         self._engines: dict[tuple[str, str | None], Engine] = {}
         self._building = asyncio.Lock()
         self._closed = False
+        self._failures: dict[str, _Failure] = {}
+
+    def failed(self, name: str, reason: str) -> None:
+        """A request found the engine gone or not ready."""
+        self._failures[name] = _Failure(reason, time.monotonic() + RETRY_AFTER_S)
+
+    def answered(self, name: str) -> None:
+        self._failures.pop(name, None)
+
+    def by_health(self, names: Sequence[str]) -> list[str]:
+        """In their order, but those that failed a moment ago last."""
+        now = time.monotonic()
+        return sorted(
+            names,
+            key=lambda name: name in self._failures and now < self._failures[name].not_before,
+        )
 
     async def get(self, name: str, model: str | None = None, model_id: str | None = None) -> Engine:
         """The engine ``name``; ``model`` is its name for one of several models it serves. AWS
@@ -147,6 +176,7 @@ class EnginePool:
             waiting=sum(engine.gate.waiting for engine in embedded),
             memory_bytes=self._budget.held_by(name),
             problem=problem,
+            failure=self._failures[name].reason if name in self._failures else "",
         )
 
     def _problem(self, name: str, config: EngineConfig) -> str:

@@ -5,7 +5,7 @@
 
 import logging
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from outcrop.engines.pool import EnginePool
 from outcrop.objects.objects import Objects, open_objects
 from outcrop.security.sessions import Credentials
 from outcrop.server.gateway import Gateway
+from outcrop.server.health import HealthWatch, Issue, engine_issues
 from outcrop.server.state import State, open_state
 from outcrop.services import handlers
 from outcrop.services.operation import unknown_handlers
@@ -57,6 +58,10 @@ class Deployment:
         except ConfigError as error:
             log.error("the bindings were not changed: %s", error)
 
+    def issues(self) -> Iterable[Issue]:
+        """What does not work now."""
+        return engine_issues(self.engines.status(), self.config, self.catalog)
+
 
 @asynccontextmanager
 async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
@@ -88,6 +93,9 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         )
         watcher.start()
         stack.push_async_callback(watcher.close)
+        health = HealthWatch(stores.resources, config.server.region, deployment.issues)
+        health.start()
+        stack.push_async_callback(health.close)
         yield deployment
 
 

@@ -11,7 +11,14 @@ from contextlib import aclosing
 from dataclasses import fields, replace
 
 from outcrop.catalog.model import Model
-from outcrop.engines.protocol import Engine, EngineError, EngineGone, Unsupported
+from outcrop.engines.protocol import (
+    Engine,
+    EngineError,
+    EngineGone,
+    EngineNotReady,
+    EngineTimeout,
+    Unsupported,
+)
 from outcrop.errors import ResourceNotFoundException, ValidationException
 from outcrop.folding import Fold
 from outcrop.generation import (
@@ -108,9 +115,25 @@ class Run:
 
 
 async def start(call: Call, model: Model, identifier: str, generation: Generation) -> Run:
-    """Opens a run. Where the deployment warns instead of refusing, a sampler the engine cannot
-    honour is set to neutral and named in the answer."""
-    engine = await engine_of(call, model, identifier)
+    """Opens a run, on the first engine of the model that can: until its first event a run that
+    finds its engine gone goes to the next zone's."""
+    names = call.engines.by_health(engines_of(model))
+    for name in names:
+        try:
+            run = await _start(call, await get_engine(call, model, identifier, name), generation)
+        except (EngineGone, EngineNotReady, EngineTimeout) as error:
+            call.engines.failed(name, str(error))
+            if name == names[-1]:
+                raise
+        else:
+            call.engines.answered(name)
+            return run
+    raise EngineGone("the model has no engine")
+
+
+async def _start(call: Call, engine: Engine, generation: Generation) -> Run:
+    """Where the deployment warns instead of refusing, a sampler the engine cannot honour is set to
+    neutral and named in the answer."""
     not_honoured: list[str] = []
     for _ in range(len(_SAMPLERS) + 1):
         run = Run(engine, generation, not_honoured)
@@ -129,15 +152,26 @@ async def start(call: Call, model: Model, identifier: str, generation: Generatio
 
 
 async def engine_of(call: Call, model: Model, identifier: str) -> Engine:
-    """The engine that serves ``model`` here; a model without one is said to have none. AWS itself
-    is called by the profile that the caller's ``identifier`` names: many models have no other."""
+    """The engine that serves ``model`` here."""
+    return await get_engine(call, model, identifier, engines_of(model)[0])
+
+
+def engines_of(model: Model) -> tuple[str, ...]:
+    """The names of the engines that serve it, the first choice first; a model without one is said
+    to have none."""
     if model.engine is None:
         raise ResourceNotFoundException(
             f"No engine serves {model.id!r} in this deployment. "
             f"Bind one with: outcrop models bind '{model.id}' ENGINE"
         )
+    return (model.engine, *model.standby)
+
+
+async def get_engine(call: Call, model: Model, identifier: str, name: str) -> Engine:
+    """AWS itself is called by the profile that the caller's ``identifier`` names: many models have
+    no other."""
     upstream_id = call.catalog.find_profile_id(identifier) or model.id
-    return await call.engines.get(model.engine, model.engine_model, upstream_id)
+    return await call.engines.get(name, model.engine_model, upstream_id)
 
 
 def _without(sampling: Sampling, parameter: str) -> Sampling:

@@ -1,0 +1,73 @@
+"""``outcrop health``: what does not work, and what did not lately."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+import msgspec
+import typer
+
+from outcrop.cli.options import (
+    ConfigOption,
+    DataDirOption,
+    JsonOption,
+    plain_errors,
+    read_config,
+)
+from outcrop.config import Config
+from outcrop.server import status
+from outcrop.server.state import open_state
+from outcrop.stores.health_records import HealthEventRecord
+from outcrop.stores.resources import Item
+
+_SHOWN = 20
+
+
+def health(
+    data_dir: DataDirOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Tell the state of the service: issues that are open, and the last ones that were.
+
+    Exits with 1 while an issue is open or no server runs."""
+    with plain_errors():
+        settings = read_config(data_dir, config)
+        events = asyncio.run(_events(settings))
+        running = status.find(settings.data_dir)
+    if as_json:
+        typer.echo(msgspec.json.encode([_plain(each) for each in events]))
+    else:
+        _print(events, running)
+    if running is None or any(each.record.status == "open" for each in events):
+        raise typer.Exit(1)
+
+
+async def _events(config: Config) -> list[Item[HealthEventRecord]]:
+    """The open ones and then the newest."""
+    async with (
+        open_state(config.data_dir, os.environ) as state,
+        state.stores.resources.reading() as view,
+    ):
+        events = await view.list(HealthEventRecord)
+    events.sort(key=lambda each: each.record.started_at, reverse=True)
+    events.sort(key=lambda each: each.record.status != "open")
+    return events[:_SHOWN]
+
+
+def _plain(event: Item[HealthEventRecord]) -> dict[str, object]:
+    return {"region": event.place.region, **msgspec.structs.asdict(event.record)}
+
+
+def _print(events: Sequence[Item[HealthEventRecord]], running: status.Status | None) -> None:
+    if running is None:
+        typer.echo("!!  no server runs on this data directory: outcrop serve")
+    else:
+        typer.echo(f"ok  a server runs: {running.url}")
+    if not any(each.record.status == "open" for each in events):
+        typer.echo("ok  no issue is open")
+    for each in events:
+        record = each.record
+        mark = "!!" if record.status == "open" else "--"
+        until = "now" if record.ended_at is None else f"{record.ended_at:%Y-%m-%d %H:%M:%S}"
+        place = record.zone or each.place.region
+        typer.echo(f"{mark}  {record.started_at:%Y-%m-%d %H:%M:%S} to {until} UTC, {place}")
+        typer.echo(f"      {record.description} ({len(record.entities)} models)")
