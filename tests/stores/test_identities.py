@@ -14,6 +14,7 @@ from outcrop.stores.failures import NameTaken, NoSuchItem
 from outcrop.stores.iam_records import TOPIC
 from outcrop.stores.identities import IdentityDirectory
 from outcrop.stores.key_uses import KeyUse
+from outcrop.stores.keys import KeyStore
 from outcrop.stores.resources import Resources
 from outcrop.stores.watch import ChangeWatcher
 
@@ -196,6 +197,19 @@ async def test_the_wrong_master_key_is_refused(stores: Opened) -> None:
         await IdentityDirectory(
             Resources(stores.database), stores.database, MasterKey(bytes(32)), AWS_MANAGED.get
         ).load()
+
+
+async def test_a_secret_that_cannot_be_opened_leaves_the_directory_as_it_was(
+    stores: Opened,
+) -> None:
+    admin = await admin_of(stores)
+    key = await stores.keys.create_access_key(admin)
+    stranger = KeyStore(Resources(stores.database), MasterKey(bytes(32)), stores.directory)
+    async with Resources(stores.database).writing() as transaction:
+        await stranger.add_access_key(transaction, admin.account, admin.name)
+    with pytest.raises(SealedSecretError):
+        await stores.directory.load()
+    assert stores.directory.find_access_key(key.id) == key
 
 
 async def test_a_time_of_use_that_could_not_be_written_is_written_later(stores: Opened) -> None:

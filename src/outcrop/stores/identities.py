@@ -198,7 +198,15 @@ class IdentityDirectory:
         """Reads everything anew; on return every committed change is seen."""
         async with self._loading:
             await self._uses.load()
-            self._replace(await self._resources.snapshot(*_TYPES))
+            items = await self._resources.snapshot(*_TYPES)
+            # One that cannot be opened leaves everything as it was.
+            opened = {
+                item.record.sealed_secret: self._open(item)
+                for item in items
+                if isinstance(item.record, AccessKeyRecord)
+            }
+            self._replace(items)
+            self._opened = opened
 
     def _replace(self, items: Sequence[Item[Any]]) -> None:
         self._accounts = Held[AccountRecord]()
@@ -219,11 +227,8 @@ class IdentityDirectory:
             AccessKeyRecord: self._access_key_items,
             ServiceCredentialRecord: self._credentials,
         }
-        opened, self._opened = self._opened, {}
         for item in items:
             self._held[type(item.record)].put(item)
-            if isinstance(item.record, AccessKeyRecord):
-                self._open(item.name, item.record.sealed_secret, opened)
         self._moved_on()
 
     def _take(self, changes: Sequence[Change]) -> None:
@@ -232,7 +237,7 @@ class IdentityDirectory:
             if change.item is not None:
                 held.put(change.item)
                 if isinstance(change.item.record, AccessKeyRecord):
-                    self._open(change.place.name, change.item.record.sealed_secret, self._opened)
+                    self._opened[change.item.record.sealed_secret] = self._open(change.item)
             else:
                 held.remove(change.place)
                 if change.type is AccessKeyRecord:
@@ -246,11 +251,12 @@ class IdentityDirectory:
         self._gathered: dict[str, PrincipalPolicies] = {}
         self.version += 1
 
-    def _open(self, key_id: str, sealed: bytes, known: Mapping[bytes, str]) -> None:
-        secret = known.get(sealed)
-        if secret is None:
-            secret = self._sealer.open(sealed, secret_context(key_id)).decode()
-        self._opened[sealed] = secret
+    def _open(self, item: Item[AccessKeyRecord]) -> str:
+        sealed = item.record.sealed_secret
+        known = self._opened.get(sealed)
+        if known is not None:
+            return known
+        return self._sealer.open(sealed, secret_context(item.name)).decode()
 
     def _owner(self, item: Item[Any]) -> Principal | None:
         user = self._users.find(item.place.account, item.parent)
