@@ -166,6 +166,10 @@ def test_a_key_that_stands_twice_is_refused() -> None:
         ({"Resource": "*"}, "Has prohibited field Resource"),
         ({"NotResource": "*"}, "Has prohibited field NotResource"),
         ({"Action": "s3:Get"}, "AssumeRole policy may only specify STS AssumeRole actions."),
+        (
+            {"Action": "sts:GetCallerIdentity"},
+            "AssumeRole policy may only specify STS AssumeRole actions.",
+        ),
         ({"Effect": "allow"}, "Invalid effect: allow"),
         ({"Extra": 1}, "Unknown field Extra"),
         ({"Principal": {"AWS": "x"}}, 'Invalid principal in policy: "AWS":"x"'),
@@ -175,13 +179,37 @@ def test_a_key_that_stands_twice_is_refused() -> None:
         ),
         (
             {"Principal": {"Service": "not a service"}},
-            'Invalid principal in policy: "Service":"not a service"',
+            'Invalid principal in policy: "SERVICE":"not a service"',
+        ),
+        (
+            {"Principal": {"Service": "bedrock"}},
+            'Invalid principal in policy: "SERVICE":"bedrock"',
+        ),
+        (
+            {"Principal": {"Federated": "somebody"}},
+            'Invalid principal in policy: "FEDERATED":"somebody"',
         ),
         ({"Principal": {"Person": "x"}}, "Unknown field Person"),
     ],
 )
 def test_what_a_trust_policy_may_not_say(change: dict[str, Any], text: str) -> None:
     assert refusal(text_of(TRUSTED | change), "trust") == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]},
+        {"Action": "sts:*"},
+        {"Action": "sts:AssumeRoleWithWebIdentity", "Principal": {"Federated": "a.example.com"}},
+        {"Principal": {"Service": ["bedrock.amazonaws.com", "delivery.logs.amazonaws.com"]}},
+        {"Principal": {"AWS": ["arn:aws:sts::111122223333:assumed-role/r/s", "*"]}},
+        {"Principal": {"AWS": "AIDAJQABLZS4A3QDU576Q"}},
+        {"Principal": {"AWS": "arn:aws:iam::111122223333:role/a/b@c"}},
+    ],
+)
+def test_what_a_trust_policy_may_say(change: dict[str, Any]) -> None:
+    assert parse_policy(text_of(TRUSTED | change), "trust").statements
 
 
 def test_a_trust_policy_needs_a_principal_and_no_version() -> None:

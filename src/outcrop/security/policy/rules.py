@@ -18,7 +18,10 @@ _CURRENT = "2012-10-17"
 _SID = re.compile(r"[0-9A-Za-z _-]*")
 _VENDOR = re.compile(r"[a-zA-Z0-9.-]+")
 _WILD = re.compile(r"[*?]")
-_TRUST_ACTIONS = re.compile(r"sts:[A-Za-z*?]+", re.IGNORECASE)
+_TRUST_ACTIONS = re.compile(
+    r"sts:(?:AssumeRole[a-z]*|TagSession|SetSourceIdentity|SetContext|[a-z]*[*?][a-z*?]*)",
+    re.IGNORECASE,
+)
 _IAM_PATHS = (
     "user/",
     "federated-user/",
@@ -42,7 +45,8 @@ _PRINCIPAL_ARN = re.compile(
 )
 # What remains of a principal that was deleted.
 _UNIQUE_ID = re.compile(r"A[A-Z]{3}[A-Z0-9]{12,28}")
-_SERVICE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?|[a-z0-9.-]+")
+# IAM knows its services by name; a name that is no service's is nobody's here.
+_SERVICE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _FEDERATED = re.compile(
     r"arn:aws[a-z-]*:iam::[0-9]{12}:(?:saml|oidc)-provider/\S+|[a-z0-9-]+(?:\.[a-z0-9-]+)+"
 )
@@ -194,7 +198,7 @@ def _check_principals(document: Document, kind: Kind) -> None:
         for name, principals in (clause.principals or {}).items():
             for principal in principals:
                 if not _is_principal(name, principal):
-                    raise Flaw("principal", type=name, principal=principal)
+                    raise Flaw("principal", type=name.upper(), principal=principal)
     if kind == "trust" and any(clause.not_principals for clause in document.clauses):
         raise Flaw("prohibited-field", field="NotPrincipal")
 
