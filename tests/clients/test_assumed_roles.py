@@ -1,6 +1,7 @@
 """Roles as people use them: profiles with ``role_arn`` and ``source_profile``, chains of them, and
 credentials that renew themselves, with unmodified clients against a running gateway."""
 
+import http.client
 import json
 import os
 import subprocess
@@ -8,11 +9,14 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.credentials
 import botocore.session
 import pytest
+from aws_bedrock_token_generator import BedrockTokenGenerator
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from running_gateways import ACCOUNT, Gateway
 
@@ -175,3 +179,29 @@ def test_a_users_session_works_with_its_token_and_not_in_iam(scripted_gateway: G
     assert bedrock.list_foundation_models()["modelSummaries"]
     with pytest.raises(ClientError, match="InvalidClientTokenId"):
         session.client("iam", endpoint_url=scripted_gateway.url).list_roles()
+
+
+def fetch(url: str, **headers: str) -> bytes:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    try:
+        connection.request("GET", f"{parts.path}?{parts.query}", headers=headers)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def test_the_longest_token_reaches_the_server_in_every_place(scripted_gateway: Gateway) -> None:
+    sts = scripted_gateway.client("sts")
+    answer = sts.get_session_token(MinimumSessionTokenSize=4096)["Credentials"]
+    assert len(answer["SessionToken"]) == 4096
+    key = (answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
+    session = cast(Any, boto3).Session(*key, region_name=REGION)
+    client = session.client("sts", endpoint_url=scripted_gateway.url)
+    assert client.get_caller_identity()["Account"] == ACCOUNT
+    # The way in which clusters and vaults let their clients prove who they are.
+    url = client.generate_presigned_url("get_caller_identity", HttpMethod="GET")
+    assert f"<Account>{ACCOUNT}</Account>".encode() in fetch(url)
+    token = BedrockTokenGenerator().get_token(Credentials(*key), REGION)
+    listing = f"{scripted_gateway.url}/foundation-models"
+    assert b"modelSummaries" in fetch(listing, Authorization=f"Bearer {token}")

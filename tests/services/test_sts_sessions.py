@@ -224,6 +224,32 @@ async def test_what_a_role_loses_its_sessions_lose_at_once(inside: Inside) -> No
         await client.ask("bedrock", "ListFoundationModels")
 
 
+async def test_sessions_are_revoked_by_their_time_of_issue(inside: Inside) -> None:
+    role_arn = await inside.role(ACCOUNT, "Work", trust(ROOT), CHAINING)
+    client = inside.client(Keys.answered(await assume(inside, ADMIN, role_arn)))
+    assert await client.ask("bedrock", "ListFoundationModels")
+    item = inside.deployment.state.stores.directory.find_role_arn(role_arn)
+    assert item is not None
+    for hours, is_revoked in ((1, True), (-1, False)):
+        before = (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        revoking = document(
+            {
+                "Effect": "Deny",
+                "Action": "*",
+                "Resource": "*",
+                "Condition": {"DateLessThan": {"aws:TokenIssueTime": before}},
+            }
+        )
+        inline = {**item.record.inline, "AWSRevokeOlderSessions": revoking}
+        record = msgspec.structs.replace(item.record, inline=inline)
+        await inside.change(replace(item, record=record))
+        if is_revoked:
+            with pytest.raises(ClientError, match="with an explicit deny"):
+                await client.ask("bedrock", "ListFoundationModels")
+        else:
+            assert await client.ask("bedrock", "ListFoundationModels")
+
+
 async def test_sessions_live_through_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
