@@ -1,7 +1,7 @@
 """The whole gateway in this process: recorded requests go in, signed; what it answers comes out.
 
 Everything is the real code but for two things: the engine, which answers what was recorded, and a
-temporary key that has expired, since no operation makes one yet.
+temporary key that has expired, which no operation makes.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -22,10 +22,10 @@ from recorded_exchanges import Exchange
 from outcrop.config import Binding, Config, Scripted
 from outcrop.engines.pool import EnginePool
 from outcrop.engines.protocol import Engine
-from outcrop.identity import AccessKey, ApiKey, Principal
+from outcrop.identity import AccessKey, Principal
+from outcrop.security.sessions import Credentials as KnownKeys
 from outcrop.server.app import App
 from outcrop.server.deployment import open_deployment
-from outcrop.stores.identities import IdentityDirectory
 from outcrop.wire.eventstream import Decoder, Frame
 from outcrop.wire.http import Request
 
@@ -91,20 +91,12 @@ class _Pool(EnginePool):
         return self.engine
 
 
-class _Directory(IdentityDirectory):
-    """The deployment's directory and the temporary key that has expired."""
+class _Credentials(KnownKeys):
+    """The deployment's keys and the temporary one that has expired."""
 
-    def __init__(self, stored: IdentityDirectory) -> None:
-        self._stored = stored
-
-    def find_access_key(self, key_id: str) -> AccessKey | None:
-        return _EXPIRED_KEY if key_id == _EXPIRED_KEY.id else self._stored.find_access_key(key_id)
-
-    def find_api_key(self, key_id: str) -> ApiKey | None:
-        return self._stored.find_api_key(key_id)
-
-    def touch(self, key_id: str, when: datetime) -> None:
-        self._stored.touch(key_id, when)
+    def find_session_key(self, key_id: str, token: str) -> AccessKey | None:
+        is_expired = (key_id, token) == (_EXPIRED_KEY.id, _EXPIRED_KEY.session_token)
+        return _EXPIRED_KEY if is_expired else super().find_session_key(key_id, token)
 
 
 @asynccontextmanager
@@ -119,9 +111,9 @@ async def open_gateway(folder: Path) -> AsyncGenerator[ReplayingGateway]:
     async with open_deployment(config) as deployment:
         pool = _Pool({}, cache_dir=config.cache_dir, memory_mib=0)
         stores = deployment.state.stores
-        stores = replace(stores, directory=cast(Any, _Directory(stores.directory)))
-        state = replace(deployment.state, stores=stores)
-        yield ReplayingGateway(App(replace(deployment, engines=pool, state=state)), pool)
+        directory = stores.directory
+        keys = _Credentials(directory, stores.sealer, directory.is_current)
+        yield ReplayingGateway(App(replace(deployment, engines=pool, credentials=keys)), pool)
 
 
 def _request(exchange: Exchange) -> Request:
