@@ -152,6 +152,21 @@ async def test_five_versions_are_kept_however_many_come_at_once(ours: Client) ->
     assert sorted(names) == ["v2", "v3", "v4", "v5"]
 
 
+async def test_a_boundary_whose_policy_is_gone_allows_nothing(inside: Inside) -> None:
+    """As when AWS takes back a policy that it manages."""
+    gone = "arn:aws:iam::aws:policy/TakenBack"
+    bound = inside.client(await inside.user(ACCOUNT, "bound", EVERYTHING, boundary=gone))
+    assert await refused(bound, "ListRoles") == (403, "AccessDenied")
+    free = inside.client(await inside.user(ACCOUNT, "free", EVERYTHING))
+    simulated = await free.ask(
+        "iam",
+        "SimulatePrincipalPolicy",
+        PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:user/bound",
+        ActionNames=["iam:ListRoles"],
+    )
+    assert simulated["EvaluationResults"][0]["EvalDecision"] == "implicitDeny"
+
+
 HOSTILE = [
     "",
     " ",

@@ -31,7 +31,10 @@ from outcrop.stores.resources import Change, Item, Record, Resources
 FULL_ACCESS_TEXT: Final = (
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 )
-_ALLOWS_NOTHING: Final = '{"Version":"2012-10-17","Statement":[]}'
+# No statement at all would be no policy.
+ALLOWS_NOTHING: Final = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":"*","Resource":"*"}]}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +288,7 @@ class IdentityDirectory:
         boundary = None
         if record.boundary is not None:
             boundary = self.managed_policy(record.boundary) or NamedText(
-                record.boundary, _ALLOWS_NOTHING
+                record.boundary, ALLOWS_NOTHING
             )
         return PrincipalPolicies(identity, boundary, subject.tags, self.service_control_of(account))
 
@@ -298,7 +301,7 @@ class IdentityDirectory:
         if name == FULL_ACCESS:
             return NamedText(name, FULL_ACCESS_TEXT)
         item = self._service_control.find("", name)
-        return NamedText(name, item.record.document if item else _ALLOWS_NOTHING)
+        return NamedText(name, item.record.document if item else ALLOWS_NOTHING)
 
 
 _TYPES: Final = (
