@@ -147,6 +147,16 @@ class Services(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     s3: S3 = S3()
 
 
+class MasterKeySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A KMS key elsewhere that wraps the deployment's master key, asked with the credentials the
+    AWS SDK finds. Without ``endpoint_url`` it is AWS's."""
+
+    kms_key_id: Annotated[str, msgspec.Meta(min_length=1)]
+    region: Annotated[str, msgspec.Meta(min_length=1)]
+    endpoint_url: str | None = None
+    profile: str | None = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file. Later bindings win over earlier ones and over the catalog. ``zones`` are
     the availability zones of each region, by letter, with the engines that are in them; an engine
@@ -162,6 +172,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     catalog: tuple[Path, ...] = ()
     engine_memory_mib: AtLeastOne = 8192
     unsupported: Literal["refuse", "warn"] = "refuse"
+    master_key: MasterKeySource | None = None
 
     def zone_letters(self) -> tuple[str, ...]:
         """``("a",)`` where the file names no zones."""

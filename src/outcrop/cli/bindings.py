@@ -100,13 +100,13 @@ def _served_by(status: EngineStatus | None, model: str | None) -> str:
 
 
 async def _catalog(config: Config) -> Catalog:
-    async with open_state(config.data_dir, os.environ) as state:
+    async with open_state(config.data_dir, os.environ, config.master_key) as state:
         return load_catalog(config).with_bindings(await state.stores.bindings.list_bindings())
 
 
 async def _bind(config: Config, binding: Binding) -> Catalog:
     """Checked as a whole before anything is written."""
-    async with open_state(config.data_dir, os.environ) as state:
+    async with open_state(config.data_dir, os.environ, config.master_key) as state:
         stored = await state.stores.bindings.list_bindings()
         kept = [each for each in stored if each.pattern != binding.pattern]
         catalog = load_catalog(config).with_bindings([*kept, binding])
@@ -115,5 +115,5 @@ async def _bind(config: Config, binding: Binding) -> Catalog:
 
 
 async def _unbind(config: Config, pattern: str) -> None:
-    async with open_state(config.data_dir, os.environ) as state:
+    async with open_state(config.data_dir, os.environ, config.master_key) as state:
         await state.stores.bindings.delete(pattern)

@@ -68,7 +68,7 @@ def _state(config: Config) -> Iterator[Finding]:
 
 
 async def _account(config: Config) -> str:
-    async with open_state(config.data_dir, os.environ) as state:
+    async with open_state(config.data_dir, os.environ, config.master_key) as state:
         return state.foundation.account
 
 

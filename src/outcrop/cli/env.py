@@ -58,7 +58,7 @@ def env(
 
 
 async def _variables(config: Config, account: str | None, user: str | None) -> dict[str, str]:
-    async with open_state(config.data_dir, os.environ) as state:
+    async with open_state(config.data_dir, os.environ, config.master_key) as state:
         chosen = account or state.foundation.account
         await state.stores.identities.get_account(chosen)
         key = find_working_key(state.stores.directory, chosen, state.presets, user=user)

@@ -44,7 +44,7 @@ def health(
 async def _events(config: Config) -> list[Item[HealthEventRecord]]:
     """The open ones and then the newest."""
     async with (
-        open_state(config.data_dir, os.environ) as state,
+        open_state(config.data_dir, os.environ, config.master_key) as state,
         state.stores.resources.reading() as view,
     ):
         events = await view.list(HealthEventRecord)

@@ -167,7 +167,7 @@ async def choose_account(state: State, account: str | None) -> str:
 
 def _run(config: Config, work: Callable[[State], Coroutine[Any, Any, Result]]) -> Result:
     async def with_state() -> Result:
-        async with open_state(config.data_dir, os.environ) as state:
+        async with open_state(config.data_dir, os.environ, config.master_key) as state:
             return await work(state)
 
     return asyncio.run(with_state())

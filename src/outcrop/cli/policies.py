@@ -147,7 +147,7 @@ def _scene(given: Cast, data_dir: Path | None, config: Path | None) -> Scene:
 
 
 async def _scene_here(given: Cast, config: Config, now: datetime) -> Scene:
-    async with open_state(config.data_dir, os.environ) as state:
+    async with open_state(config.data_dir, os.environ, config.master_key) as state:
         holder = _holder(state, given)
         directory = state.stores.directory
         scene = scene_of(directory, holder, now, policies_of(directory, holder))

@@ -137,7 +137,7 @@ def _run(
     config: Config, work: Callable[[ServiceControlStore], Coroutine[Any, Any, Result]]
 ) -> Result:
     async def with_state() -> Result:
-        async with open_state(config.data_dir, os.environ) as state:
+        async with open_state(config.data_dir, os.environ, config.master_key) as state:
             return await work(ServiceControlStore(state.stores.resources))
 
     return asyncio.run(with_state())

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from outcrop.identity import SealedSecretError
 
 FILE_NAME = "master.key"
+WRAPPED_FILE_NAME = "master.key.wrapped"
 VARIABLE = "OUTCROP_MASTER_KEY"
 
 _KEY_BYTES = 32
@@ -80,14 +81,18 @@ def load_master_key(data_dir: Path, environment: Mapping[str, str], *, create: b
 
 
 def _create(file: Path) -> None:
-    """Whole or not at all: written aside, then linked into place unless there is one already."""
-    if file.exists():
-        return
+    if not file.exists():
+        write_once(file, base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+
+
+def write_once(file: Path, content: bytes) -> None:
+    """Whole or not at all, and readable by nobody else: written aside, then linked into place
+    unless there is one already."""
     aside = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as out:
-            out.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+            out.write(content)
             out.flush()
             os.fsync(out.fileno())
         try:

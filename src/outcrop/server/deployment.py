@@ -69,7 +69,9 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         directory = DataDirectory(config.data_dir)
         directory.prepare()
         stack.enter_context(directory.serving())
-        state = await stack.enter_async_context(open_state(config.data_dir, os.environ))
+        state = await stack.enter_async_context(
+            open_state(config.data_dir, os.environ, config.master_key)
+        )
         engines = EnginePool(
             config.engine_configs(),
             cache_dir=config.cache_dir,

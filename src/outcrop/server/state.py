@@ -3,13 +3,22 @@
 The server and the command line both open it this way, at the same time if need be.
 """
 
+import importlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from outcrop.authorization import managed
-from outcrop.security.masterkey import MasterKey, load_master_key
+from outcrop.config import MasterKeySource
+from outcrop.security.masterkey import (
+    VARIABLE,
+    WRAPPED_FILE_NAME,
+    MasterKey,
+    MasterKeyError,
+    load_master_key,
+)
 from outcrop.stores.accounts import IdentityStore
 from outcrop.stores.bindings import BindingStore
 from outcrop.stores.bootstrap import Foundation, Presets, lay_foundation, read_presets
@@ -30,13 +39,17 @@ class State:
 
 
 @asynccontextmanager
-async def open_state(data_dir: Path, environment: Mapping[str, str]) -> AsyncGenerator[State]:
+async def open_state(
+    data_dir: Path, environment: Mapping[str, str], source: MasterKeySource | None = None
+) -> AsyncGenerator[State]:
+    """``source`` is the KMS key elsewhere that wraps the master key, if it is one."""
     presets = read_presets(environment)
     place = DataDirectory(data_dir)
     place.prepare()
     async with place.setting_up():
         # A database without its key must not get a new key: that would hide the loss.
-        key = load_master_key(data_dir, environment, create=not place.database_file.exists())
+        is_new = not place.database_file.exists()
+        key = await _load_key(data_dir, environment, source, create=is_new)
         database = await Database.open(place.database_file)
         try:
             state = await _assemble(database, key, presets)
@@ -48,6 +61,30 @@ async def open_state(data_dir: Path, environment: Mapping[str, str]) -> AsyncGen
         await state.stores.directory.flush()
     finally:
         await database.close()
+
+
+async def _load_key(
+    data_dir: Path,
+    environment: Mapping[str, str],
+    source: MasterKeySource | None,
+    *,
+    create: bool,
+) -> MasterKey:
+    if source is None:
+        if (data_dir / WRAPPED_FILE_NAME).exists() and not environment.get(VARIABLE):
+            raise MasterKeyError(
+                f"The master key in {data_dir / WRAPPED_FILE_NAME} is wrapped by a KMS key. Name "
+                "that key in the configuration: [master_key] kms_key_id, region, endpoint_url."
+            )
+        return load_master_key(data_dir, environment, create=create)
+    if environment.get(VARIABLE):
+        raise MasterKeyError(
+            f"{VARIABLE} and [master_key] of the configuration both say what the master key is. "
+            "Unset one of them."
+        )
+    # It needs an HTTP client and the AWS SDK, which nobody else should wait for.
+    external_key: Any = importlib.import_module("outcrop.server.external_key")
+    return cast(MasterKey, await external_key.load_external_key(data_dir, source, create=create))
 
 
 async def _assemble(database: Database, key: MasterKey, presets: Presets) -> State:
