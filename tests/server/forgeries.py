@@ -9,8 +9,11 @@ from urllib.parse import quote
 
 from forging import Change, Draft, Forger, Lie, with_bearer
 from in_process import HOST, Keys
+from running_gateways import ACCOUNT
 
 from outcrop.wire.http import Request
+
+OTHER = "210987654321"
 
 _SIGNATURE = re.compile(r"Signature=([0-9a-f]{64})")
 _URLSAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -365,6 +368,16 @@ def _body(forger: Forger, draft: Draft, request: Request) -> Request | None:
     return replace(request, body=forger.random.choice(choices))
 
 
+def _account(_forger: Forger, draft: Draft, request: Request) -> Request | None:
+    """Another account in what the request is about."""
+    if draft.is_bearer:
+        return None
+    query = request.raw_query.replace(f"%3A{ACCOUNT}%3A", f"%3A{OTHER}%3A")
+    body = request.body.replace(ACCOUNT.encode(), OTHER.encode())
+    changed = replace(request, raw_query=query, body=body)
+    return None if changed == request else changed
+
+
 def _host(forger: Forger, draft: Draft, request: Request) -> Request | None:
     if draft.is_bearer:
         return None
@@ -474,6 +487,7 @@ CHANGES: dict[str, Change] = {
     "path": _path,
     "query": _query,
     "body": _body,
+    "account": _account,
     "host": _host,
     "smuggled header": _smuggled,
     "stripped": _stripped,

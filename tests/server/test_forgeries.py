@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from forgeries import CHANGES, LIES
+from forgeries import CHANGES, LIES, OTHER
 from forging import FORM, Ask, Case, Forger
 from in_process import ADMIN, Inside, Keys, running_inside, whole
+from running_gateways import ACCOUNT
 
 from outcrop.identity import AccessKey, Principal, Session, parse_api_key
 from outcrop.security.masterkey import MasterKey
@@ -19,7 +20,6 @@ from outcrop.security.sessions import issue
 from outcrop.wire.http import Request
 
 COUNT = 10_000
-ACCOUNT, OTHER = "123456789012", "210987654321"
 ALL = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 )
@@ -34,6 +34,10 @@ TRUST = json.dumps(
 PROMPT = msgspec.json.encode({"inputText": "hello", "textGenerationConfig": {"maxTokenCount": 5}})
 JSON = (("content-type", "application/json"),)
 FORMS = (("content-type", FORM),)
+ASSUME = (
+    f"Action=AssumeRole&RoleArn=arn%3Aaws%3Aiam%3A%3A{ACCOUNT}%3Arole%2FWork&RoleSessionName=me"
+    "&Version=2011-06-15"
+)
 IDENTITY = b"Action=GetCallerIdentity&Version=2011-06-15"
 KMS = (
     ("content-type", "application/x-amz-json-1.1"),
@@ -50,6 +54,8 @@ ASKS = (
     Ask("bedrock", "POST", "/model/amazon.titan-text-express-v1/invoke", "", PROMPT, JSON),
     Ask("sts", "POST", "/", "", IDENTITY, FORMS),
     Ask("sts", "GET", "/", "Action=GetCallerIdentity&Version=2011-06-15"),
+    Ask("sts", "POST", "/", "", ASSUME.encode(), FORMS),
+    Ask("sts", "GET", "/", ASSUME),
     Ask("iam", "POST", "/", "", b"Action=ListRoles&Version=2010-05-08", FORMS),
     Ask("iam", "POST", "/", "", b"Action=GetRole&RoleName=Work&Version=2010-05-08", FORMS),
     Ask("kms", "POST", "/", "", b"{}", KMS),
