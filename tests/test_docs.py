@@ -50,6 +50,7 @@ def members(kind: type[msgspec.Struct]) -> set[str]:
 def test_every_setting_is_documented_and_no_other() -> None:
     assert keys(section("## Top level")) == members(config.Config)
     assert keys(section("## `[server]`")) == members(config.Server)
+    assert keys(section("## `[master_key]`")) == members(config.MasterKeySource)
     assert keys(section("## `[[bind]]`")) == members(config.Binding)
 
 
@@ -71,7 +72,7 @@ def test_defaults_of_engines_are_the_documented_ones(kind: str) -> None:
 
 def test_the_examples_are_a_valid_configuration(tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
-    assert len(examples) == len(KINDS) + 2
+    assert len(examples) == len(KINDS) + 3
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     whole = [*re.findall(r"```toml\n(.*?)```", readme, re.DOTALL), "\n".join(examples)]
     for number, text in enumerate(whole):
