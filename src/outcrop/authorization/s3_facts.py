@@ -8,7 +8,8 @@ from outcrop.stores.opened import Stores
 async def find_facts(stores: Stores, access: Access) -> Facts | None:
     place = access.resource.split(":", 5)[-1] if access.resource.startswith("arn:") else ""
     name, slash, _ = place.partition("/")
-    if not name:
+    # Who makes a bucket does nothing to one that has the name already.
+    if not name or access.action == "s3:CreateBucket":
         return None
     async with stores.resources.reading() as view:
         bucket = await view.find(Bucket, bucket_place(name))
