@@ -1,14 +1,19 @@
 """What each Bedrock operation asks leave for."""
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from outcrop.authorization import bedrock
 from outcrop.authorization.access import Access, Asked
 from outcrop.authorization.bedrock import RULES, SERVICES
 from outcrop.catalog.load import load_catalog
 from outcrop.config import Config
 from outcrop.identity import Caller, Principal
+from outcrop.wire.shapes import Shape
 from outcrop.wire.spec import load_service
 
 ACCOUNT = "123456789012"
@@ -22,6 +27,7 @@ CATALOG = load_catalog(Config())
 CLAUDE = "anthropic.claude-v2"
 SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 HERE = f"arn:aws:bedrock:us-east-1:{ACCOUNT}"
+TABLE = Path(bedrock.__file__).with_suffix(".toml")
 MODELS = "arn:aws:bedrock:us-east-1::foundation-model"
 
 
@@ -47,6 +53,7 @@ def test_every_operation_has_its_row(service: str) -> None:
         ("Converse", "bedrock:InvokeModel"),
         ("InvokeModelWithResponseStream", "bedrock:InvokeModelWithResponseStream"),
         ("ConverseStream", "bedrock:InvokeModelWithResponseStream"),
+        ("InvokeModelWithBidirectionalStream", "bedrock:InvokeModel"),
         ("CountTokens", "bedrock:CountTokens"),
     ],
 )
@@ -129,3 +136,128 @@ def test_tags_that_go_are_condition_keys() -> None:
     (access,) = asked("UntagResource", resourceARN=f"{HERE}:agent/A1", tagKeys=["Team"])
     assert access.keys == {"aws:tagkeys": ("Team",)}
     assert access.resource == f"{HERE}:agent/A1"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_parameter_of_the_table_is_one_of_the_operation(service: str) -> None:
+    rows = tomllib.loads(TABLE.read_text(encoding="utf-8"))[service]
+    for name, resources in rows.items():
+        for path in re.findall(r"\{([\w.]+)\}", resources):
+            shape = load_service(service).operations[name].input
+            for step in path.split("."):
+                shape = _item(shape)
+                assert shape is not None, (name, path)
+                assert step in shape.members, (name, path)
+                shape = shape.members[step].shape
+
+
+def _item(shape: Shape | None) -> Shape | None:
+    """Of a list, what its items are."""
+    while shape is not None and shape.type == "list":
+        shape = shape.item.shape
+    return shape
+
+
+SEVERAL: list[tuple[str, dict[str, Any], list[str]]] = [
+    (
+        "CreateInferenceProfile",
+        {"modelSource": {"copyFrom": f"{MODELS}/{CLAUDE}"}},
+        [f"{MODELS}/{CLAUDE}", f"{HERE}:application-inference-profile/*"],
+    ),
+    (
+        "CreateModelInvocationJob",
+        {"modelId": CLAUDE},
+        [f"{MODELS}/{CLAUDE}", f"{HERE}:model-invocation-job/*"],
+    ),
+    (
+        "CreatePromptRouter",
+        {"models": [{"modelArn": f"{MODELS}/a"}, {"modelArn": f"{MODELS}/b"}]},
+        [f"{MODELS}/a", f"{MODELS}/b"],
+    ),
+    (
+        "CreateEvaluationJob",
+        {"inferenceConfig": {"models": [{"bedrockModel": {"modelIdentifier": CLAUDE}}]}},
+        [f"{MODELS}/{CLAUDE}"],
+    ),
+    ("CreateEvaluationJob", {"inferenceConfig": {"ragConfigs": [{}]}}, ["*"]),
+    (
+        "BatchDeleteEvaluationJob",
+        {"jobIdentifiers": ["a", f"{HERE}:evaluation-job/b"]},
+        [f"{HERE}:evaluation-job/a", f"{HERE}:evaluation-job/b"],
+    ),
+    (
+        "UpdateProvisionedModelThroughput",
+        {"provisionedModelId": "p", "desiredModelId": CLAUDE},
+        [f"{HERE}:provisioned-model/p", f"{MODELS}/{CLAUDE}"],
+    ),
+    (
+        "UpdateProvisionedModelThroughput",
+        {"provisionedModelId": "p"},
+        [f"{HERE}:provisioned-model/p"],
+    ),
+    (
+        "AssociateAgentKnowledgeBase",
+        {"agentId": "A", "agentVersion": "DRAFT", "knowledgeBaseId": "K"},
+        [f"{HERE}:agent/A", f"{HERE}:knowledge-base/K"],
+    ),
+    ("ListGuardrails", {}, ["*"]),
+    ("ListGuardrails", {"guardrailIdentifier": "g"}, [f"{HERE}:guardrail/g"]),
+    ("GetPrompt", {"promptIdentifier": "P"}, [f"{HERE}:prompt/P"]),
+    ("GetPrompt", {"promptIdentifier": "P", "promptVersion": "2"}, [f"{HERE}:prompt/P:2"]),
+    (
+        "GetInferenceProfile",
+        {"inferenceProfileIdentifier": f"us.{SONNET}"},
+        [f"{HERE}:inference-profile/us.{SONNET}"],
+    ),
+    (
+        "GetInferenceProfile",
+        {"inferenceProfileIdentifier": "mine"},
+        [f"{HERE}:application-inference-profile/mine"],
+    ),
+    (
+        "GetMarketplaceModelEndpoint",
+        {"endpointArn": f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/e"},
+        [f"{HERE}:marketplace/model-endpoint/all-access"],
+    ),
+    (
+        "InvokeModel",
+        {"modelId": f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/e"},
+        [f"{HERE}:marketplace/model-endpoint/all-access"],
+    ),
+    (
+        "GetFlowAlias",
+        {"flowIdentifier": f"{HERE}:flow/F", "aliasIdentifier": f"{HERE}:flow/F/alias/L"},
+        [f"{HERE}:flow/F/alias/L"],
+    ),
+    (
+        "GetAsyncInvoke",
+        {"invocationArn": f"{HERE}:async-invoke/x"},
+        [f"{HERE}:async-invoke/x"],
+    ),
+    (
+        "ApplyGuardrail",
+        {"guardrailIdentifier": "g", "guardrailVersion": "1"},
+        [f"{HERE}:guardrail/g"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("operation", "params", "resources"), SEVERAL)
+def test_operations_on_several_resources_ask_for_each(
+    operation: str, params: dict[str, Any], resources: list[str]
+) -> None:
+    assert [access.resource for access in asked(operation, **params)] == resources
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "key", "value"),
+    [
+        ("InvokeModel", {"modelId": CLAUDE, "serviceTier": "flex"}, "servicetier", "flex"),
+        ("Converse", {"modelId": CLAUDE, "serviceTier": {"type": "flex"}}, "servicetier", "flex"),
+        ("InvokeInlineAgent", {"sessionId": "s", "agentName": "n"}, "inlineagentname", "n"),
+    ],
+)
+def test_what_bedrock_s_own_keys_ask_is_in_the_request(
+    operation: str, params: dict[str, Any], key: str, value: str
+) -> None:
+    assert all(access.keys[f"bedrock:{key}"] == value for access in asked(operation, **params))

@@ -6,7 +6,7 @@ request names are condition keys of whatever it asks for.
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final, cast
@@ -19,10 +19,14 @@ from outcrop.catalog.catalog import Catalog
 SERVICES: Final = ("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime")
 
 _MODEL: Final = "model:"
-_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+_PROFILE: Final = "profile:"
+_PARAMETER: Final = re.compile(r"\{([\w.]+)\}")
 _TAG_PARAMETERS: Final = ("tags", "jobTags", "modelTags", "customModelTags", "importedModelTags")
+_OF_ARN: Final = 5
+"""Colons before the resource of an ARN."""
 
 Keys = dict[str, "str | tuple[str, ...]"]
+Part = Callable[[Asked, Keys], Sequence[Access]]
 
 
 def _read_table() -> Mapping[str, Mapping[str, str]]:
@@ -35,18 +39,43 @@ _ACTIONS: Final = _TABLE["actions"]
 _FORMER: Final = _TABLE["former"]
 
 
-def _rule(operation: str, resource: str) -> Rule:
+def _rule(operation: str, resources: str) -> Rule:
     action = _ACTIONS.get(operation, f"bedrock:{operation}")
     former = _FORMER.get(operation)
+    parts = [_part(each.strip(), action, former) for each in resources.split(" + ")]
 
     def rule(asked: Asked) -> Sequence[Access]:
         keys = _keys(asked)
-        if not resource.startswith(_MODEL):
-            return (Access(action, _arn(resource, asked), keys, former=former),)
-        identifier = asked.params[resource[len(_MODEL) + 1 : -1]]
-        return _on_model(asked, action, identifier, keys)
+        accesses = [access for part in parts for access in part(asked, keys)]
+        return accesses or [Access(action, "*", keys, former=former)]
 
     return rule
+
+
+def _part(resource: str, action: str, former: str | None) -> Part:
+    """One of the resources that an operation acts on: none where the request does not name it."""
+    if resource.startswith(_MODEL):
+        path = resource[len(_MODEL) + 1 : -1].split(".")
+        return lambda asked, keys: [
+            access
+            for identifier in _values(asked.params, path)
+            for access in _on_model(asked, action, identifier, keys)
+        ]
+    find = _profile if resource.startswith(_PROFILE) else _arns
+    return lambda asked, keys: [
+        Access(action, arn, keys, former=former) for arn in find(resource, asked)
+    ]
+
+
+def _values(value: Any, path: Sequence[str]) -> list[str]:
+    """What stands at the path; a list on the way is each of its items."""
+    if isinstance(value, list):
+        return [each for item in cast("list[Any]", value) for each in _values(item, path)]
+    if not path:
+        return [] if value is None else [str(value)]
+    if not isinstance(value, Mapping):
+        return []
+    return _values(cast("Mapping[str, Any]", value).get(path[0]), path[1:])
 
 
 def _on_model(asked: Asked, action: str, identifier: str, keys: Keys) -> list[Access]:
@@ -65,23 +94,48 @@ def _resources(catalog: Catalog, region: str, account: str, identifier: str) -> 
         model = foundation_model_arn(region, profile_id.partition(".")[2])
         return model, inference_profile_arn(region, account, profile_id)
     if identifier.startswith("arn:"):
+        if identifier.split(":")[2] == "sagemaker":
+            # A Marketplace model behind an endpoint of SageMaker.
+            return (f"{_prefix(region, account)}:marketplace/model-endpoint/all-access",)
         return (identifier,)
     return (foundation_model_arn(region, identifier),)
 
 
-def _arn(template: str, asked: Asked) -> str:
-    if template == "*":
-        return template
-    first = _PARAMETER.search(template)
-    value = str(asked.params[first[1]]) if first else ""
-    if value.startswith("arn:") and template.count("{") == 1:
-        return value
-    resource = _PARAMETER.sub(lambda found: str(asked.params[found[1]]), template)
-    return f"{_prefix(asked)}:{resource}"
+def _arns(template: str, asked: Asked) -> list[str]:
+    """Of the first of its alternatives whose parameters the request has."""
+    for alternative in template.split(" | "):
+        found = [_values(asked.params, path.split(".")) for path in _PARAMETER.findall(alternative)]
+        if len(found) == 1:
+            return [_fill(alternative, (value,), asked) for value in found[0]]
+        if all(found):
+            return [_fill(alternative, [values[0] for values in found], asked)]
+    return []
 
 
-def _prefix(asked: Asked) -> str:
-    return f"arn:{partition_of(asked.region)}:bedrock:{asked.region}:{asked.account}"
+def _fill(template: str, values: Sequence[str], asked: Asked) -> str:
+    if template == "*" or (len(values) == 1 and values[0].startswith("arn:")):
+        return values[0] if values else template
+    prefix = _prefix(asked.region, asked.account)
+    # An identifier may be an ARN, of which the last name counts.
+    for value in values:
+        if value.startswith("arn:"):
+            prefix = ":".join(value.split(":", _OF_ARN)[:_OF_ARN])
+    names = iter(value.rpartition("/")[2] for value in values)
+    return f"{prefix}:{_PARAMETER.sub(lambda _: next(names), template)}"
+
+
+def _profile(template: str, asked: Asked) -> list[str]:
+    """A profile of the system by its ID, else one that somebody made."""
+    (identifier,) = _values(asked.params, [template[len(_PROFILE) + 1 : -1]])
+    if identifier.startswith("arn:"):
+        return [identifier]
+    if asked.catalog.find_profile_id(identifier) is not None:
+        return [inference_profile_arn(asked.region, asked.account, identifier)]
+    return [f"{_prefix(asked.region, asked.account)}:application-inference-profile/{identifier}"]
+
+
+def _prefix(region: str, account: str) -> str:
+    return f"arn:{partition_of(region)}:bedrock:{region}:{account}"
 
 
 def _keys(asked: Asked) -> Keys:
@@ -89,6 +143,11 @@ def _keys(asked: Asked) -> Keys:
     guardrail = _guardrail(asked)
     if guardrail is not None:
         keys["bedrock:guardrailidentifier"] = guardrail
+    if "serviceTier" in asked.params:
+        tier = asked.params["serviceTier"]
+        keys["bedrock:servicetier"] = tier if isinstance(tier, str) else str(tier.get("type"))
+    if "agentName" in asked.params:
+        keys["bedrock:inlineagentname"] = str(asked.params["agentName"])
     for parameter in _TAG_PARAMETERS:
         if parameter in asked.params:
             keys |= request_tag_keys(asked.params[parameter])
@@ -104,7 +163,7 @@ def _guardrail(asked: Asked) -> str | None:
     if not isinstance(identifier, str):
         return None
     if not identifier.startswith("arn:"):
-        identifier = f"{_prefix(asked)}:guardrail/{identifier}"
+        identifier = f"{_prefix(asked.region, asked.account)}:guardrail/{identifier}"
     return identifier if version in (None, "DRAFT") else f"{identifier}:{version}"
 
 

@@ -63,7 +63,7 @@ class App:
         return match.operation.takes_stream
 
     async def handle(self, request: Request) -> Response:
-        """Match, authenticate, parse and validate, call the handler, serialize or frame."""
+        """Match, authenticate, parse and validate, authorize, handle, serialize or frame."""
         if request.raw_path == HEALTH:
             return self._health()
         request_id = str(uuid4())
@@ -86,11 +86,10 @@ class App:
                 caller.key_id, now, operation.service.signing_name, caller.region or ""
             )
             check_session(caller, operation)
-            get_handler(operation)
             if caller.proof == "query" and operation.service.is_object_store:
                 request = with_headers_of_query(request)
             request = await proven(request, caller.payload, _body_checksum(operation))
-            params = await read_beside(len(request.body), lambda: _params(match, request))
+            params = await _read_params(match, request)
             call = Call(
                 operation=operation,
                 caller=caller,
@@ -104,6 +103,7 @@ class App:
                 gateway=self._deployment.gateway,
                 now=now,
                 objects=self._deployment.objects,
+                zones=self._deployment.config.zone_letters(),
             )
             answered = await self._deployment.gateway.run(call, params)
             return _response(match, answered, request_id)
@@ -151,6 +151,15 @@ def _body_checksum(operation: Operation) -> BodyChecksum:
     if "requestAlgorithmMember" not in rule:
         return "none"
     return "required" if rule.get("requestChecksumRequired") else "optional"
+
+
+async def _read_params(match: Match, request: Request) -> dict[str, Any]:
+    try:
+        return await read_beside(len(request.body), lambda: _params(match, request))
+    except AWSError:
+        # That an operation is not there counts more than how it was asked for.
+        get_handler(match.operation)
+        raise
 
 
 def _params(match: Match, request: Request) -> dict[str, Any]:

@@ -27,8 +27,9 @@ class Gateway:
 
     async def run(self, call: Call, params: Mapping[str, Any]) -> Answered:
         """``params`` are parsed and validated."""
-        handler = get_handler(call.operation)
         await self._authorize(call, params)
+        # Whoever may not ask for an operation is not told whether it is there.
+        handler = get_handler(call.operation)
         with aws_errors():
             return await handler(call, params)
 
@@ -59,8 +60,6 @@ class Gateway:
 
 
 def get_handler(operation: Operation) -> Handler:
-    """Looked up before the parameters are: that an operation is not there counts more than how
-    it was asked for."""
     handler = find_handler(operation.service.name, operation.handler_name)
     if handler is None:
         raise NotImplementedException(
