@@ -19,6 +19,7 @@ from outcrop.services.service_roles import (
     RoleInUse,
     RoleNotAssumable,
     ServiceRole,
+    act,
     assume,
     pass_role,
 )
@@ -76,7 +77,7 @@ async def test_what_is_performed_as_the_role_its_own_policies_decide(inside: Ins
     )
     assert caller.session is not None
     assert (caller.session.service, caller.proof) == (BEDROCK, "service")
-    acting = replace(call, caller=caller)
+    acting = act(call, caller)
     assert (await acting.perform("bedrock", "ListFoundationModels", {}))["modelSummaries"]
     identifier = {"modelIdentifier": "anthropic.claude-v2"}
     with pytest.raises(AuthorizationDenied) as caught:
@@ -359,6 +360,39 @@ async def test_a_job_renews_its_session_as_long_as_it_is_trusted(inside: Inside)
     assert await role.caller(start + timedelta(minutes=57)) is second
     with pytest.raises(RoleNotAssumable, match="does not trust"):
         await role.caller(start + timedelta(hours=3))
+
+
+@pytest.mark.parametrize(
+    ("condition", "allowed"),
+    [
+        ({"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}, False),
+        ({"Null": {"aws:SourceIp": "true"}}, True),
+        ({"StringEquals": {"aws:SourceVpce": "vpce-1"}}, False),
+        ({"StringLike": {"aws:UserAgent": "secret-browser*"}}, False),
+        ({"Bool": {"aws:SecureTransport": "true"}}, True),
+        ({"Bool": {"aws:ViaAWSService": "true"}}, False),
+        ({"Null": {"aws:MultiFactorAuthPresent": "true"}}, True),
+        ({"StringEquals": {"aws:PrincipalAccount": ACCOUNT}}, True),
+        ({"StringEquals": {"aws:PrincipalType": "AssumedRole"}}, True),
+    ],
+)
+async def test_conditions_see_the_service_and_not_who_began_it(
+    inside: Inside, condition: dict[str, Any], allowed: bool
+) -> None:
+    policy = statements(allow("bedrock:ListFoundationModels", Condition=condition))
+    role_arn = await inside.role(ACCOUNT, "Job", trust(), policy)
+    role = RoleInUse(inside.deployment.state.stores, ServiceRole(role_arn, JOB))
+    begun = inside.call(inside.caller(ADMIN))
+    headers = (*begun.request.headers, ("user-agent", "secret-browser/1"))
+    request = replace(begun.request, headers=headers, endpoint="vpce-1")
+    call = await role.call(replace(begun, request=request), begun.now)
+    assert await call.may(Access("bedrock:ListFoundationModels")) == allowed
+
+
+async def test_only_service_roles_act_so(inside: Inside) -> None:
+    caller = inside.caller(ADMIN)
+    with pytest.raises(ValueError, match="is no service role"):
+        act(inside.call(caller), caller)
 
 
 async def test_a_changed_or_deleted_role_takes_effect_on_the_next_call(inside: Inside) -> None:

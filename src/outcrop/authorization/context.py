@@ -93,7 +93,10 @@ def _user_name(setting: Setting) -> Value | None:
 
 def _source_ip(setting: Setting) -> Value | None:
     # A request that came through a VPC endpoint has a private address, which counts apart.
-    return None if setting.endpoint or setting.caller.via else setting.request.client
+    # What a service does with a role comes from nowhere on the network.
+    if setting.endpoint or setting.caller.via:
+        return None
+    return setting.request.client or None
 
 
 def _source_vpce(setting: Setting) -> Value | None:

@@ -20,6 +20,7 @@ from outcrop.stores.iam_records import RoleRecord
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Item
 from outcrop.stores.role_principals import role_principal, role_session_principal
+from outcrop.wire.http import Request as WireRequest
 
 BEDROCK = "bedrock.amazonaws.com"
 
@@ -98,6 +99,17 @@ async def assume(stores: Stores, role: ServiceRole, now: datetime) -> Caller:
     )
 
 
+def act(call: Call, caller: Caller) -> Call:
+    """``call`` as a service role. Address, endpoint and client of the request that began it are
+    its sender's, not the service's: no condition sees them."""
+    service = caller.session.service if caller.session else None
+    if service is None:
+        raise ValueError(f"{caller.arn} is no service role")
+    sender = (("host", service), ("user-agent", service))
+    request = WireRequest("POST", "/", "", sender, b"", service, scheme="https", client="")
+    return replace(call, caller=caller, request=request)
+
+
 class RoleInUse:
     """A service role over the life of a long job: its session is renewed before it ends, as long
     as the role is there and trusts the service."""
@@ -117,7 +129,7 @@ class RoleInUse:
 
     async def call(self, call: Call, now: datetime) -> Call:
         """``call`` as the role: what it performs, the role must be allowed."""
-        return replace(call, caller=await self.caller(now), now=now)
+        return act(replace(call, now=now), await self.caller(now))
 
 
 def _trusts(item: Item[RoleRecord], role: ServiceRole, now: datetime) -> bool:
