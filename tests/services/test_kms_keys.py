@@ -66,6 +66,7 @@ async def test_a_new_key_is_symmetric_and_left_to_its_account(admin: Client) -> 
 async def test_kinds_of_keys_that_are_not_kept_are_refused(
     admin: Client, kind: dict[str, Any]
 ) -> None:
+    """SE-15: every key here is a symmetric one, so no other can be given to a job."""
     code, _ = await refusal(admin, "kms", "CreateKey", **kind)
     assert code == "UnsupportedOperationException"
 

@@ -11,13 +11,13 @@ from outcrop.services.kms.listing import page_of
 from outcrop.services.kms.references import (
     get_key,
     keyring_of,
-    no_such_key,
     not_found,
     require_not_pending,
+    reread,
 )
 from outcrop.services.operation import operation
 from outcrop.stores.failures import NameTaken
-from outcrop.stores.kms_records import KeyReference, KmsAlias, KmsKey, alias_arn
+from outcrop.stores.kms_records import KmsAlias, KmsKey, alias_arn
 from outcrop.stores.resources import Item, Place, Transaction
 
 _NAME = re.compile(r"alias/[a-zA-Z0-9/_-]+")
@@ -107,10 +107,7 @@ def _place(call: Call, name: str) -> Place:
 
 
 async def _require_target(transaction: Transaction, key: Item[KmsKey]) -> None:
-    found = await transaction.find(KmsKey, key.place)
-    if found is None:
-        raise no_such_key(KeyReference(key.place.region, key.place.account, key.name))
-    require_not_pending(found)
+    require_not_pending(await reread(transaction, key))
 
 
 def _no_such(place: Place) -> Exception:

@@ -37,6 +37,7 @@ async def derive_shared_secret(call: Call, params: Mapping[str, Any]) -> dict[st
 
 @operation
 async def get_public_key(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    await require_grant_tokens(call, params)
     key = await get_key(call, params["KeyId"], by_alias=True, of_others=True)
     raise ServiceError(
         "UnsupportedOperationException",

@@ -17,6 +17,7 @@ from outcrop.services.kms.references import (
     require_not_dry,
     require_not_pending,
     require_usable,
+    reread,
 )
 from outcrop.services.operation import operation
 from outcrop.stores.failures import NoSuchItem
@@ -50,7 +51,7 @@ async def create_grant(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     require_usable(key)
     require_not_dry(params)
     async with call.stores.resources.writing() as transaction:
-        key = await transaction.get(KmsKey, key.place)
+        key = await reread(transaction, key)
         require_usable(key)
         item = await _find_twin(transaction, key, grant) or await _add(transaction, key, grant)
     token = make_grant_token(GrantToken(key.place.account, key.name, item.name))

@@ -9,7 +9,7 @@ import msgspec
 
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
-from outcrop.services.kms.references import get_key, require_customers, require_not_pending
+from outcrop.services.kms.references import get_key, require_customers, require_not_pending, reread
 from outcrop.services.operation import operation
 from outcrop.stores.kms_records import KmsKey
 from outcrop.stores.resources import Item
@@ -78,5 +78,5 @@ async def _change(
     key = await get_key(call, params["KeyId"])
     require_customers(key)
     async with call.stores.resources.writing() as transaction:
-        key = await transaction.get(KmsKey, key.place)
+        key = await reread(transaction, key)
         return await transaction.put(replace(key, record=edit(key)))

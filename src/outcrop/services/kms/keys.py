@@ -9,6 +9,7 @@ import msgspec
 
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
+from outcrop.services.kms.grant_tokens import require_grant_tokens
 from outcrop.services.kms.listing import page_of
 from outcrop.services.kms.policies import accept_policy
 from outcrop.services.kms.references import (
@@ -17,6 +18,7 @@ from outcrop.services.kms.references import (
     read_key_id,
     require_customers,
     require_not_pending,
+    reread,
 )
 from outcrop.services.kms.tags import read_new_tags
 from outcrop.services.operation import operation
@@ -53,6 +55,7 @@ async def create_key(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
 
 @operation
 async def describe_key(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    await require_grant_tokens(call, params)
     reference = read_key_id(call, params["KeyId"])
     # The alias of an AWS service has its key from the first time that someone asks for it.
     service = reference.name.removeprefix("alias/aws/")
@@ -77,7 +80,7 @@ async def update_key_description(call: Call, params: Mapping[str, Any]) -> dict[
     key = await get_key(call, params["KeyId"])
     require_customers(key)
     async with call.stores.resources.writing() as transaction:
-        key = await transaction.get(KmsKey, key.place)
+        key = await reread(transaction, key)
         require_not_pending(key)
         record = msgspec.structs.replace(key.record, description=params["Description"])
         await transaction.put(replace(key, record=record))

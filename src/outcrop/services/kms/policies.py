@@ -11,9 +11,8 @@ from outcrop.errors import ServiceError
 from outcrop.security.policy.document import MalformedPolicy, parse_policy
 from outcrop.services.call import Call
 from outcrop.services.kms.listing import page_of
-from outcrop.services.kms.references import get_key, not_found, require_customers
+from outcrop.services.kms.references import get_key, not_found, require_customers, reread
 from outcrop.services.operation import operation
-from outcrop.stores.kms_records import KmsKey
 
 _NAME = "default"
 
@@ -38,7 +37,7 @@ async def put_key_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any
     require_customers(key)
     await accept_policy(call, key.arn or "", params)
     async with call.stores.resources.writing() as transaction:
-        key = await transaction.get(KmsKey, key.place)
+        key = await reread(transaction, key)
         record = msgspec.structs.replace(key.record, policy=params["Policy"])
         await transaction.put(replace(key, record=record))
     return {}

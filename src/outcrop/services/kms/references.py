@@ -8,7 +8,7 @@ from outcrop.errors import AWSError, ServiceError
 from outcrop.services.call import Call
 from outcrop.stores.keyring import Keyring
 from outcrop.stores.kms_records import KeyReference, KmsKey, read_reference
-from outcrop.stores.resources import Item
+from outcrop.stores.resources import Item, Transaction
 
 _KEY_ID = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|mrk-[0-9a-f]{32}")
 
@@ -39,6 +39,14 @@ async def get_key(
     if key is None:
         raise no_such_key(reference)
     return key
+
+
+async def reread(transaction: Transaction, key: Item[KmsKey]) -> Item[KmsKey]:
+    """As it is in the transaction that is about to change it."""
+    found = await transaction.find(KmsKey, key.place)
+    if found is None:
+        raise no_such_key(KeyReference(key.place.region, key.place.account, key.name))
+    return found
 
 
 def read_key_id(call: Call, key_id: str) -> KeyReference:

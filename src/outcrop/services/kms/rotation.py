@@ -15,6 +15,7 @@ from outcrop.services.kms.references import (
     require_customers,
     require_not_pending,
     require_usable,
+    reread,
 )
 from outcrop.services.operation import operation
 from outcrop.stores.keyring import rotated
@@ -108,5 +109,5 @@ async def _change(
     key = await get_key(call, params["KeyId"])
     require_customers(key)
     async with call.stores.resources.writing() as transaction:
-        key = await transaction.get(KmsKey, key.place)
+        key = await reread(transaction, key)
         return await transaction.put(replace(key, record=edit(key)))

@@ -7,9 +7,8 @@ from typing import Any
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.kms.listing import page_of
-from outcrop.services.kms.references import get_key, require_customers, require_not_pending
+from outcrop.services.kms.references import get_key, require_customers, require_not_pending, reread
 from outcrop.services.operation import operation
-from outcrop.stores.kms_records import KmsKey
 
 MAX_TAGS = 50
 
@@ -20,7 +19,7 @@ async def tag_resource(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     require_customers(key)
     added = read_new_tags(params["Tags"])
     async with call.stores.resources.writing() as transaction:
-        key = await transaction.get(KmsKey, key.place)
+        key = await reread(transaction, key)
         require_not_pending(key)
         tags = {**key.tags, **added}
         _require_few(tags)
@@ -33,7 +32,7 @@ async def untag_resource(call: Call, params: Mapping[str, Any]) -> dict[str, Any
     key = await get_key(call, params["KeyId"])
     require_customers(key)
     async with call.stores.resources.writing() as transaction:
-        key = await transaction.get(KmsKey, key.place)
+        key = await reread(transaction, key)
         require_not_pending(key)
         tags = {name: value for name, value in key.tags.items() if name not in params["TagKeys"]}
         await transaction.put(replace(key, tags=tags))

@@ -11,7 +11,7 @@ from typing import Any
 
 from outcrop.errors import AWSError, ServiceError
 from outcrop.identity import SealedSecretError
-from outcrop.security.secret_values import open_value, seal_value
+from outcrop.security.secret_values import DamagedValue, open_value, seal_value
 from outcrop.services.call import Call
 from outcrop.stores.kms_managed import ensure_managed_key
 from outcrop.stores.kms_records import read_reference
@@ -71,7 +71,10 @@ async def open_secret(call: Call, arn: str, version: SecretVersion) -> bytes:
             "EncryptionContext": _context(arn, version.id),
         },
     )
-    return open_value(opened["Plaintext"], version.value.sealed, _binding(arn, version.id))
+    try:
+        return open_value(opened["Plaintext"], version.value.sealed, _binding(arn, version.id))
+    except DamagedValue as error:
+        raise ServiceError("DecryptionFailure", str(error)) from error
 
 
 def seal_digest(call: Call, arn: str, version_id: str, value: tuple[bytes, bool]) -> bytes:
