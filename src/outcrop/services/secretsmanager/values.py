@@ -31,7 +31,7 @@ from outcrop.services.secretsmanager.stages import (
     moved,
     put_labels,
 )
-from outcrop.stores.resources import Item, Transaction
+from outcrop.stores.resources import Item, Transaction, View
 from outcrop.stores.secret_records import Secret, SecretVersion
 from outcrop.stores.secret_store import list_versions, version_place
 
@@ -59,8 +59,9 @@ async def put_secret_value(call: Call, params: Mapping[str, Any]) -> dict[str, A
 
 @operation
 async def get_secret_value(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    secret = await get_secret(call, params["SecretId"])
-    version = await _get_version(call, secret, params)
+    async with call.stores.resources.reading() as view:
+        secret = await get_secret(call, params["SecretId"], view=view)
+        version = await _get_version(view, secret, params)
     opened = await open_secret(call, secret.arn or "", version.record)
     await _note_access(call, secret, version)
     answer: dict[str, Any] = {
@@ -142,20 +143,18 @@ def require_same(call: Call, arn: str, known: Item[SecretVersion], value: Value)
 
 
 async def _get_version(
-    call: Call, secret: Item[Secret], params: Mapping[str, Any]
+    view: View, secret: Item[Secret], params: Mapping[str, Any]
 ) -> Item[SecretVersion]:
-    async with call.stores.resources.reading() as view:
-        versions = await list_versions(view, secret)
     version_id, stage = params.get("VersionId"), params.get("VersionStage")
     if version_id is None:
         stage = stage or CURRENT
-        found = find_staged(versions, stage)
+        found = find_staged(await list_versions(view, secret), stage)
         if found is None:
             raise not_found(
                 f"Secrets Manager can't find the specified secret value for staging label: {stage}"
             )
         return found
-    found = next((each for each in versions if each.record.id == version_id), None)
+    found = await view.find(SecretVersion, version_place(secret, version_id))
     if found is None:
         raise not_found(
             f"Secrets Manager can't find the specified secret value for VersionId: {version_id}"
