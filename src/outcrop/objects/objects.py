@@ -25,10 +25,12 @@ class Remembered(OrderedDict[str, bytes]):
 @dataclass(frozen=True, slots=True)
 class Objects:
     """``data_keys`` are plaintexts by name of their record: who writes needs leave to generate a
-    key, not to open one. ``is_own`` tells SeaweedFS from a store that is another's."""
+    key, not to open one. ``is_own`` tells SeaweedFS from a store that is another's, ``is_private``
+    whether a data key may go there with a request."""
 
     store: ObjectStore
     is_own: bool
+    is_private: bool = True
     data_keys: Remembered = field(default_factory=Remembered)
 
     async def close(self) -> None:
@@ -50,5 +52,7 @@ def open_objects(config: Config, sealer: Sealer) -> Objects:
     """Nothing is started or asked before the first request."""
     external = config.services.s3
     if external.endpoint is not None:
-        return Objects(ExternalStore(external.endpoint, external), is_own=False)
+        store = ExternalStore(external.endpoint, external)
+        is_private = external.endpoint.startswith("https://")
+        return Objects(store, is_own=False, is_private=is_private)
     return Objects(SeaweedStore(config.data_dir, sealer), is_own=True)

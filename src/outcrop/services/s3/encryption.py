@@ -192,6 +192,8 @@ async def _open(call: Call, bucket: Item[Bucket], key: Item[DataKey]) -> bytes:
 async def _ask_kms(
     call: Call, bucket: Item[Bucket], operation: str, params: Mapping[str, Any]
 ) -> Mapping[str, Any]:
+    if not call.objects.is_private:
+        raise not_implemented("Encryption under KMS needs an object store that speaks TLS.")
     via = f"s3.{bucket.record.region}.amazonaws.com"
     try:
         return await call.perform("kms", operation, params, via=via)
