@@ -45,6 +45,7 @@ def sentence(arn: str, access: Access, decision: Decision) -> str:
 def _because(action: str, decision: Decision) -> str:
     layer = decision.layer or "identity"
     if decision.reason == "explicit-deny":
-        named = f": {decision.policy}" if (decision.policy or "").startswith("arn:") else ""
+        is_managed = layer != "resource" and (decision.policy or "").startswith("arn:")
+        named = f": {decision.policy}" if is_managed else ""
         return f"with an explicit deny in {_WITH_ARTICLE[layer]}{named}"
     return f"because no {LAYERS[layer]} allows the {action} action"
