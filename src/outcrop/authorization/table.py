@@ -5,12 +5,23 @@ An operation without a row asks for the action of its own name on "*", as AWS na
 
 from collections.abc import Mapping, Sequence
 
-from outcrop.authorization import bedrock, iam, kms, kms_facts, s3, s3_facts, secretsmanager, sts
+from outcrop.authorization import (
+    bedrock,
+    ec2,
+    iam,
+    kms,
+    kms_facts,
+    s3,
+    s3_facts,
+    secretsmanager,
+    sts,
+)
 from outcrop.authorization.access import Access, Asked, FindFacts, Rule
 from outcrop.wire.spec import Operation
 
 RULES: Mapping[str, Mapping[str, Rule]] = {
     **bedrock.RULES,
+    "ec2": ec2.RULES,
     "iam": iam.RULES,
     "kms": kms.RULES,
     "s3": s3.RULES,
@@ -20,6 +31,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
 """By service and operation."""
 
 FIND_FACTS: Mapping[str, FindFacts] = {
+    "ec2": ec2.find_facts,
     "iam": iam.find_facts,
     "kms": kms_facts.find_facts,
     "s3": s3_facts.find_facts,

@@ -47,6 +47,8 @@ class Call:
     gateway: Gateway
     now: datetime
     objects: Objects = NO_OBJECTS
+    zones: tuple[str, ...] = ("a",)
+    """The letters of the availability zones of each region."""
 
     @property
     def account(self) -> str:

@@ -2,6 +2,20 @@
 
 from outcrop.services.bedrock import foundation_models
 from outcrop.services.bedrock_runtime import converse, count_tokens, invoke_model
+from outcrop.services.ec2 import (
+    endpoint_services,
+    endpoints,
+    flow_logs,
+    group_rules,
+    interface_permissions,
+    interfaces,
+    route_tables,
+    security_groups,
+    subnets,
+    tagging as network_tags,
+    vpcs,
+    zones,
+)
 from outcrop.services.health import events as health_events
 from outcrop.services.iam import (
     access_keys,
@@ -94,4 +108,16 @@ MODULES = (
     secret_tags,
     secret_values,
     secret_versions,
+    endpoint_services,
+    endpoints,
+    flow_logs,
+    group_rules,
+    interface_permissions,
+    interfaces,
+    route_tables,
+    security_groups,
+    subnets,
+    network_tags,
+    vpcs,
+    zones,
 )
