@@ -13,17 +13,18 @@ import typer.core
 import typer.main
 
 from outcrop import config
+from outcrop.authorization.bedrock import SERVICES as BEDROCK
 from outcrop.catalog.load import load_models
 from outcrop.catalog.model import Model
 from outcrop.cli.app import build
 from outcrop.dialects import NoDialect, embedding_dialect, text_dialect
 from outcrop.engines.modelfiles import known_models
-from outcrop.services import handlers
-from outcrop.services.operation import handled_operations
+from outcrop.services.table import names_by_service, render as render_operations
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "outcrop"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 KINDS = {kind.__struct_config__.tag: kind for kind in config.EngineConfig.__args__}
 
@@ -50,7 +51,9 @@ def members(kind: type[msgspec.Struct]) -> set[str]:
 def test_every_setting_is_documented_and_no_other() -> None:
     assert keys(section("## Top level")) == members(config.Config)
     assert keys(section("## `[server]`")) == members(config.Server)
+    assert members(config.Services) == {"s3"}
     assert keys(section("## `[master_key]`")) == members(config.MasterKeySource)
+    assert keys(section("## `[services.s3]`")) == members(config.S3)
     assert keys(section("## `[[bind]]`")) == members(config.Binding)
 
 
@@ -72,9 +75,8 @@ def test_defaults_of_engines_are_the_documented_ones(kind: str) -> None:
 
 def test_the_examples_are_a_valid_configuration(tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
-    assert len(examples) == len(KINDS) + 3
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    whole = [*re.findall(r"```toml\n(.*?)```", readme, re.DOTALL), "\n".join(examples)]
+    assert len(examples) == len(KINDS) + 4
+    whole = [*re.findall(r"```toml\n(.*?)```", README, re.DOTALL), "\n".join(examples)]
     for number, text in enumerate(whole):
         file = tmp_path / f"{number}.toml"
         file.write_text(text, encoding="utf-8")
@@ -191,19 +193,25 @@ def test_lines_of_prose_are_short(page: Path) -> None:
     assert max(map(len, prose)) <= 140
 
 
-def test_the_readme_names_the_operations_that_answer() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    told = readme.split("This version answers")[1].split(".")[0]
-    names = {
-        name.replace("_", "")
-        for _, name in handled_operations()
-        if any(hasattr(module, name) for module in handlers.MODULES)
+def test_the_readme_names_the_bedrock_operations_that_answer() -> None:
+    told = README.split("This version answers")[1].split(".")[0]
+    assert set(re.findall(r"[A-Z]\w+", told)) == {
+        name for service in BEDROCK for name in names_by_service().get(service, [])
     }
-    assert {word.lower() for word in re.findall(r"[A-Z]\w+", told)} == names
+
+
+def test_the_readme_names_the_services_that_answer() -> None:
+    told = README.split("Around it answer")[1].split(".")[0]
+    assert set(re.findall(r"`([\w-]+)`", told)) == names_by_service().keys() - {*BEDROCK}
+
+
+def test_the_page_of_operations_is_what_the_handlers_are() -> None:
+    page = ROOT / "docs" / "operations.md"
+    assert page.read_text(encoding="utf-8") == render_operations()
 
 
 def test_the_readme_names_every_folder() -> None:
-    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("```\nsrc/outcrop/\n")[1]
+    tree = README.split("```\nsrc/outcrop/\n")[1]
     inside, outside = tree.split("```")[0].split("\ntests/")
     named = set(re.findall(r"^  (\w+)/ ", inside, re.MULTILINE))
     assert named == {folder.parent.name for folder in SOURCE.glob("*/__init__.py")}
