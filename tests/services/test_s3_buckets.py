@@ -231,3 +231,32 @@ def test_the_account_of_a_bucket_is_the_one_that_made_it(s3: Any):
     s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=ACCOUNT)
     other = refusal(s3.head_bucket, Bucket=bucket, ExpectedBucketOwner="999999999999")
     assert other[1] == 403
+
+
+@pytest.mark.parametrize(
+    ("principal", "condition", "public"),
+    [
+        ("*", None, True),
+        ({"AWS": "*"}, {"Bool": {"aws:SecureTransport": "true"}}, True),
+        ("*", {"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}, True),
+        ("*", {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, False),
+        ("*", {"StringEquals": {"aws:SourceAccount": "123456789012"}}, False),
+        ("*", {"StringLike": {"aws:SourceVpce": "vpce-*"}}, True),
+        ({"Service": "bedrock.amazonaws.com"}, None, False),
+        ({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, None, False),
+    ],
+)
+def test_a_policy_for_everybody_is_public(
+    s3: Any, principal: Any, condition: dict[str, Any] | None, public: bool
+):
+    bucket = new_bucket(s3)
+    statement = {
+        "Effect": "Allow",
+        "Principal": principal,
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+        **({"Condition": condition} if condition else {}),
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+    assert s3.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"] is public

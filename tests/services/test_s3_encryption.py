@@ -47,6 +47,9 @@ def test_no_object_lies_readable_on_the_disk(s3: Any, scripted_gateway: Gateway,
     bucket, body = new_bucket(s3), b"a plain text nobody may find %d " % os.getpid()
     s3.put_object(Bucket=bucket, Key="small", Body=body, ServerSideEncryption=kind)
     s3.put_object(Bucket=bucket, Key="large", Body=body * 200_000, ServerSideEncryption=kind)
+    made = s3.create_multipart_upload(Bucket=bucket, Key="m", ServerSideEncryption=kind)
+    upload = {"Bucket": bucket, "Key": "m", "UploadId": made["UploadId"]}
+    s3.upload_part(PartNumber=1, Body=body * 200_000, **upload)
     assert s3.get_object(Bucket=bucket, Key="small")["Body"].read() == body
     objects = scripted_gateway.data_dir / "objects"
     assert objects.is_dir()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -11,6 +11,7 @@ from outcrop.security.policy.document import MalformedPolicy, parse_policy
 from outcrop.services.call import Call
 from outcrop.services.operation import operation
 from outcrop.services.s3.owned import get_bucket, no_such_bucket, not_implemented
+from outcrop.services.s3.public_policies import is_public, listed
 from outcrop.stores.bucket_records import Bucket, Encryption, bucket_place
 from outcrop.stores.resources import Item
 
@@ -47,6 +48,15 @@ async def put_bucket_policy(call: Call, params: Mapping[str, Any]) -> dict[str, 
 
 @operation
 async def get_bucket_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Policy": await _policy(call, params)}
+
+
+@operation
+async def get_bucket_policy_status(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"PolicyStatus": {"IsPublic": is_public(await _policy(call, params))}}
+
+
+async def _policy(call: Call, params: Mapping[str, Any]) -> str:
     policy = (await get_bucket(call, params)).record.policy
     if policy is None:
         raise ServiceError(
@@ -55,7 +65,7 @@ async def get_bucket_policy(call: Call, params: Mapping[str, Any]) -> dict[str, 
             status=404,
             BucketName=params["Bucket"],
         )
-    return {"Policy": policy}
+    return policy
 
 
 @operation
@@ -159,13 +169,8 @@ def _bad_tag(text: str) -> ServiceError:
 
 def _require_resources_of(name: str, text: str) -> None:
     """A policy speaks of its own bucket and of what is in it."""
-    for statement in _list(msgspec.json.decode(text)["Statement"]):
-        for resource in _list(statement.get("Resource", statement.get("NotResource", []))):
+    for statement in listed(msgspec.json.decode(text)["Statement"]):
+        for resource in listed(statement.get("Resource", statement.get("NotResource", []))):
             place = str(resource).split(":", 5)[-1]
             if place.partition("/")[0] != name and not place.startswith(f"{name}*"):
                 raise ServiceError("MalformedPolicy", "Policy has invalid resource", status=400)
-
-
-def _list(value: Any) -> list[Any]:
-    """A policy's lists of one may be written as the one."""
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
