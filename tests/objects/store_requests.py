@@ -47,6 +47,11 @@ def arguments(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8").split("\0")
 
 
+def option(pid: int, name: str) -> str:
+    """The value of ``-name=value`` on a process's command line."""
+    return next(one.partition("=")[2] for one in arguments(pid) if one.partition("=")[0] == name)
+
+
 def runs(pid: int) -> bool:
     """Not once it has ended, whether or not someone has read its status yet."""
     try:

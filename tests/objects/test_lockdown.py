@@ -9,7 +9,7 @@ import h2.config
 import h2.connection
 import pytest
 import pytest_asyncio
-from store_requests import arguments, child_of, is_private, listening, put, unix_sockets
+from store_requests import arguments, child_of, is_private, listening, option, put, unix_sockets
 
 from outcrop.objects.seaweed import SeaweedStore
 
@@ -86,7 +86,8 @@ async def test_no_port_gives_or_takes_object_data_by_http(weed: int, scheme: str
                     status, body = await _http(session, method, url)
                     # 0 is a connection refused, 404 a page that is not there, 405 a method.
                     refused = status in (0, 400, 401, 403, 404, 405, 501)
-                    assert refused or (path == "/status" and method == "GET"), (url, status)
+                    # Which volumes there are and how full is told to everybody, by any method.
+                    assert refused or path == "/status", (url, status)
                     assert SECRET not in body
                     assert b'"fid"' not in body, (url, body)
 
@@ -144,3 +145,22 @@ def _grpc(address: tuple[str, int] | str, rpc: str, *, tls: bool) -> bytes:
             return b""
     # HTTP/1.1's refusal of the HTTP/2 preface gives nothing away.
     return b"" if answer.startswith(b"HTTP/1.1 4") else answer
+
+
+async def test_a_file_of_a_volume_is_not_read_written_or_deleted_without_a_token(weed: int):
+    folder = option(weed, "-config_dir")
+    context = ssl.create_default_context(cafile=f"{folder}/ca.pem")
+    context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
+    master = option(weed, "-master.port")
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        async with session.get(f"https://127.0.0.1:{master}/dir/assign") as answer:
+            assigned = await answer.json(content_type=None)
+            token = answer.headers["Authorization"]
+        url = f"http://{assigned['url']}/{assigned['fid']}"
+        form = aiohttp.FormData({"file": SECRET.decode()})
+        async with session.post(url, data=form, headers={"Authorization": token}) as answer:
+            assert answer.status == 201
+        for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+            status, body = await _http(session, method, url)
+            assert status == 401
+            assert SECRET not in body
