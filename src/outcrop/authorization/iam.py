@@ -5,6 +5,7 @@ has it, so ``find_facts`` puts it in.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from outcrop.authorization.access import Access, Asked, Facts, Rule
@@ -118,16 +119,27 @@ def _service_linked_role(asked: Asked) -> str:
     return iam_arn(asked.account, "role", "*", f"/aws-service-role/{service}/")
 
 
+@dataclass(frozen=True, slots=True)
+class Move(Access):
+    """Leave for what something becomes: ``resource`` is its ARN now. Without a new path it keeps
+    the one it has."""
+
+    noun: Noun = "user"
+    name: str = ""
+    path: str | None = None
+
+
 def _update(noun: Noun, operation: str, member: str) -> Rule:
-    """Whoever renames needs leave for the old name and for the new one."""
+    """Whoever renames or moves needs leave for the old ARN and for the new one."""
 
     def rule(asked: Asked) -> Sequence[Access]:
         params = asked.params
         name, path = params[member], params.get("NewPath")
-        old = iam_arn(asked.account, noun, name)
-        new = iam_arn(asked.account, noun, params.get(f"New{member}", name), path or "/")
-        action = f"iam:{operation}"
-        return (Access(action, old), *([Access(action, new)] if new != old else []))
+        old = Access(f"iam:{operation}", iam_arn(asked.account, noun, name))
+        new_name = params.get(f"New{member}", name)
+        if new_name == name and path is None:
+            return (old,)
+        return (old, Move(old.action, old.resource, noun=noun, name=new_name, path=path))
 
     return rule
 
@@ -164,7 +176,11 @@ async def find_facts(stores: Stores, access: Access) -> Facts | None:
     boundary = getattr(item.record, "boundary", None)
     if boundary is not None:
         keys["iam:permissionsboundary"] = boundary
-    return Facts(account=item.place.account, tags=item.tags, keys=keys, resource=item.arn)
+    resource = item.arn
+    if isinstance(access, Move):
+        path = item.record.path if access.path is None else access.path
+        resource = iam_arn(item.place.account, access.noun, access.name, path)
+    return Facts(account=item.place.account, tags=item.tags, keys=keys, resource=resource)
 
 
 def _find(directory: IdentityDirectory, arn: str) -> Item[Any] | None:
