@@ -17,6 +17,9 @@ async def find_facts(stores: Stores, access: Access) -> Facts | None:
     if read is None:
         return None
     place, arn = read
+    if access.names is not None and not access.names.startswith("arn:"):
+        # A name may look like another secret's name with its random ending.
+        arn = None
     async with stores.resources.reading() as view:
         secret = await find_secret(view, place, arn)
     if secret is None:

@@ -12,7 +12,9 @@ def read_tags(tags: Any) -> dict[str, str]:
     read: dict[str, str] = {}
     for tag in cast(Iterable[Mapping[str, str]], tags or ()):
         named = {name.lower().removeprefix("tag"): value for name, value in tag.items()}
-        read[named["key"]] = named.get("value", "")
+        # A tag without a key is the handler's to refuse.
+        if "key" in named:
+            read[named["key"]] = named.get("value", "")
     return read
 
 
