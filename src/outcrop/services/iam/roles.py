@@ -9,6 +9,7 @@ from msgspec import structs
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.iam.attachments import check_boundary, render_boundary
+from outcrop.services.iam.departed import rename_principal
 from outcrop.services.iam.documents import (
     TRUST_POLICY_CHARACTERS,
     encoded,
@@ -105,6 +106,7 @@ async def delete_role(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         if role.record.inline:
             raise _conflict("Cannot delete entity, must delete policies first.")
         await transaction.remove(RoleRecord, role.place)
+        await rename_principal(transaction, call, role.arn or "", role.record.id)
     return {}
 
 

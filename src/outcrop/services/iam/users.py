@@ -12,6 +12,7 @@ from msgspec import structs
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.iam.attachments import check_boundary, render_boundary
+from outcrop.services.iam.departed import rename_principal
 from outcrop.services.iam.documents import limit_exceeded
 from outcrop.services.iam.listing import listed, starts_with
 from outcrop.services.iam.tagging import parse_tags, render_tags, with_tags, without_tags
@@ -68,13 +69,15 @@ async def update_user(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         path = params.get("NewPath", user.record.path)
         if name.lower() != user.name.lower():
             _check_free(call, name)
-        arn = iam_arn(call.account, "user", name, path)
+        former, arn = user.arn or "", iam_arn(call.account, "user", name, path)
         if name != user.name:
             await _move_keys(transaction, call, user.name, name)
             try:
                 user = await transaction.rename(user, name, arn=arn)
             except NameTaken as error:
                 raise _taken(name) from error
+        if arn != former:
+            await rename_principal(transaction, call, former, arn)
         record = structs.replace(user.record, path=path)
         await transaction.put(replace(user, record=record, arn=arn))
     return {}
@@ -88,6 +91,7 @@ async def delete_user(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         if obstacle is not None:
             raise delete_conflict(obstacle)
         await transaction.remove(UserRecord, user.place)
+        await rename_principal(transaction, call, user.arn or "", user.record.id)
     return {}
 
 
