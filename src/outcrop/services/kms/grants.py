@@ -76,13 +76,15 @@ async def list_grants(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
 @operation
 async def list_retirable_grants(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_services(params)
+    if "RetiringPrincipal" not in params:
+        raise ServiceError("ValidationException", "RetiringPrincipal is required.")
     keyring = await keyring_of(call)
     grants = [
         grant
         for grant in keyring.grants()
         if grant.place.region == call.region
         and grant.place.account == call.account
-        and grant.record.retiring == params.get("RetiringPrincipal")
+        and grant.record.retiring == params["RetiringPrincipal"]
     ]
     return page_of(call, params, _described(grants))
 
