@@ -6,7 +6,6 @@ which it does with the gateway however that ends, SeaweedFS ends too, by SIGTERM
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from contextlib import suppress
 
 import msgspec
 
-from outcrop.objects.keeping import Keeping
+from outcrop.objects.keeping import Keeping, clean_up
 from outcrop.processes.parent import at_end_of_stdin, die_with
 
 _LOCK_POLL_S = 0.05
@@ -27,10 +26,7 @@ def main() -> None:
     try:
         status = _keep(keeping)
     finally:
-        shutil.rmtree(keeping.folder, ignore_errors=True)
-        for path in keeping.leftovers:
-            with suppress(OSError):
-                os.unlink(path)
+        clean_up(keeping)
     sys.exit(status)
 
 

@@ -1,5 +1,9 @@
 """What the gateway tells the keeper of a store: one line of JSON."""
 
+import os
+import shutil
+from contextlib import suppress
+
 import msgspec
 
 
@@ -14,3 +18,10 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True):
     leftovers: tuple[str, ...]
     grace_s: float
     lock_wait_s: float
+
+
+def clean_up(keeping: Keeping) -> None:
+    shutil.rmtree(keeping.folder, ignore_errors=True)
+    for path in keeping.leftovers:
+        with suppress(OSError):
+            os.unlink(path)

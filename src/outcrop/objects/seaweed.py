@@ -20,7 +20,7 @@ import msgspec
 
 from outcrop.identity import SealedSecretError, Sealer
 from outcrop.objects.client import Place, StoreClient
-from outcrop.objects.keeping import Keeping
+from outcrop.objects.keeping import Keeping, clean_up
 from outcrop.objects.lockdown import make_folder, write_secret
 from outcrop.objects.protocol import (
     ObjectsError,
@@ -88,6 +88,12 @@ class _Launch:
     def __init__(self, data: Path, sealer: Sealer) -> None:
         self._data = data
         self._sealer = sealer
+        self._last: Keeping | None = None
+
+    async def sweep(self) -> None:
+        """A keeper that was killed has not cleaned up; after any other there is nothing left."""
+        if self._last is not None:
+            await asyncio.to_thread(clean_up, self._last)
 
     async def prepare(self) -> Command:
         return Command((sys.executable, "-m", "outcrop.objects.keeper"), os.environ)
@@ -95,7 +101,9 @@ class _Launch:
     async def greet(self, process: asyncio.subprocess.Process) -> Place:
         weed = _find_weed()
         start = await asyncio.to_thread(_prepare, self._data, self._sealer)
-        await send_line(process, msgspec.json.encode(start.keeping(self._data, weed)))
+        await self.sweep()
+        self._last = start.keeping(self._data, weed)
+        await send_line(process, msgspec.json.encode(self._last))
         answering = asyncio.create_task(_answering(start))
         ended = asyncio.create_task(process.wait())
         try:
@@ -114,8 +122,8 @@ class SeaweedStore:
     """Started by the first request."""
 
     def __init__(self, data_dir: Path, sealer: Sealer) -> None:
-        launch = _Launch(data_dir / "objects", sealer)
-        self._supervisor = Supervisor("the object store", launch, _WAIT_S, end_s=_END_S)
+        self._launch = _Launch(data_dir / "objects", sealer)
+        self._supervisor = Supervisor("the object store", self._launch, _WAIT_S, end_s=_END_S)
         self._client = StoreClient(self._place, self._supervisor.settle)
 
     @property
@@ -136,6 +144,7 @@ class SeaweedStore:
     async def close(self) -> None:
         await self._client.close()
         await self._supervisor.stop()
+        await self._launch.sweep()
 
     async def _place(self) -> Place:
         _find_weed()
