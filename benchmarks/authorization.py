@@ -1,19 +1,36 @@
-"""One decision of the policy engine for a principal with 10 policies of 20 statements, uncached.
+"""What a request of a principal with 10 policies of 20 statements pays to be authorized.
 
-In this process, without a server: what the first call of a principal pays beside everything else.
+In this process, without a server: one decision of the policy engine, uncached; and the authorizer
+as the server asks it, for the first request of a principal and for the same one again.
 """
 
 import argparse
+import asyncio
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import report
 
+from outcrop.authorization.access import Access
+from outcrop.authorization.authorizer import Authorizer
+from outcrop.authorization.compiled import compile_policy
+from outcrop.authorization.context import Setting
+from outcrop.authorization.table import FIND_FACTS
+from outcrop.identity import Caller, Principal
 from outcrop.security.policy.document import Policy, parse_policy
 from outcrop.security.policy.evaluate import Layers, Request, Subject, decide
+from outcrop.server.state import open_state
+from outcrop.stores.iam_names import iam_arn, new_unique_id
+from outcrop.stores.iam_records import UserRecord
+from outcrop.stores.opened import Stores
+from outcrop.stores.resources import Place
+from outcrop.wire.http import Request as HttpRequest
 
 POLICIES = 10
 STATEMENTS = 20
@@ -72,12 +89,18 @@ def main() -> None:
         "conditions_and_denied": _texts(ALMOST),
     }
     figures = {name: _measure(texts, options.rounds) for name, texts in kinds.items()}
+    for name, texts in kinds.items():
+        figures[name] |= asyncio.run(_authorize(texts, options.rounds))
     report.show("authorization", figures)
 
 
 def _texts(statements: list[dict[str, Any]]) -> list[str]:
+    """No two texts are the same: nothing is compiled for two of them at once."""
     several = [statements[index % len(statements)] for index in range(STATEMENTS)]
-    return [_text(several)] * POLICIES
+    return [
+        _text([each | {"Sid": f"s{number}n{index}"} for index, each in enumerate(several)])
+        for number in range(POLICIES)
+    ]
 
 
 def _text(statements: list[dict[str, Any]]) -> str:
@@ -99,6 +122,57 @@ def _measure(texts: list[str], rounds: int) -> dict[str, Any]:
         "decide_p99_us": round(statistics.quantiles(taken_ns, n=100)[98] / 1000, 1),
         "parse_all_ms": round(parsed_ns / 1e6, 2),
     }
+
+
+async def _authorize(texts: list[str], rounds: int) -> dict[str, Any]:
+    """``first``: nothing of the principal was asked for before, but its policies are compiled, as
+    they are soon after the start and when they are written."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_state(Path(folder), {}) as state:
+            stores = state.stores
+            user = await _make_user(stores, texts)
+            authorizer = Authorizer(stores, FIND_FACTS, lambda _: None)
+            for text in texts:
+                compile_policy(text, "identity", "")
+            caller = Caller(user, "AKIAEXAMPLE", "us-east-1", "header")
+            request = HttpRequest("POST", "/", "", (("host", "x"),), b"", "x")
+            setting = Setting(caller, "us-east-1", request, datetime.now(UTC))
+            access = Access("bedrock:InvokeModel", MODEL)
+            first_ns: list[int] = []
+            for _ in range(rounds // 10):
+                # As after any change of IAM: what follows from it is made anew.
+                await _touch(stores)
+                first_ns.append(await _authorized_ns(authorizer, setting, access))
+            again_ns = [await _authorized_ns(authorizer, setting, access) for _ in range(rounds)]
+    return {
+        "authorize_first_p50_us": round(statistics.median(first_ns) / 1000, 1),
+        "authorize_first_p99_us": round(statistics.quantiles(first_ns, n=100)[98] / 1000, 1),
+        "authorize_again_p50_us": round(statistics.median(again_ns) / 1000, 1),
+    }
+
+
+async def _make_user(stores: Stores, texts: list[str]) -> Principal:
+    account = stores.directory.accounts()[0].name
+    inline = {f"policy-{number}": text for number, text in enumerate(texts)}
+    record = UserRecord(id=new_unique_id("user"), inline=inline)
+    async with stores.resources.writing() as transaction:
+        arn = iam_arn(account, "user", "ann")
+        await transaction.add(record, Place(account, "", "ann"), arn=arn)
+    return await stores.identities.get_user(account, "ann")
+
+
+async def _touch(stores: Stores) -> None:
+    account = stores.directory.accounts()[0].name
+    async with stores.resources.writing() as transaction:
+        item = stores.directory.find_user(account, "ann")
+        if item is not None:
+            await transaction.put(item)
+
+
+async def _authorized_ns(authorizer: Authorizer, setting: Setting, access: Access) -> int:
+    began = time.perf_counter_ns()
+    await authorizer.decide(setting, access)
+    return time.perf_counter_ns() - began
 
 
 def _decide_ns(clock: Callable[[], int], request: Request, layers: Layers) -> int:

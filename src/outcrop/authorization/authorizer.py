@@ -7,14 +7,14 @@ those policies name: it is remembered by exactly these, and forgotten with any c
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 from outcrop.authorization.access import Access, Endpoint, Facts, FindEndpoint, FindFacts
+from outcrop.authorization.compiled import Precompiler, compile_policy
 from outcrop.authorization.context import TIME_KEYS, Context, Setting
 from outcrop.authorization.denials import denial
 from outcrop.authorization.explaining import explain_lines
 from outcrop.identity import Caller, Principal, Session
-from outcrop.security.policy.document import Kind, Policy, parse_policy
+from outcrop.security.policy.document import Kind, Policy
 from outcrop.security.policy.evaluate import Decision, Layers, Request, Subject, decide, explain
 from outcrop.stores.identities import NamedText
 from outcrop.stores.opened import Stores
@@ -23,9 +23,6 @@ log = logging.getLogger(__name__)
 
 _STANDINGS = 4096
 _DECISIONS = 4096
-
-_STORED_BYTES = 1 << 20
-"""Of stored policies, whose length was checked when they came; grants add to a key's."""
 
 _GONE = Decision(allowed=False, reason="implicit-deny", layer="identity", policy=None)
 
@@ -68,6 +65,7 @@ class Authorizer:
         self._find_endpoint = find_endpoint
         self._standings: dict[tuple[object, ...], Standing | None] = {}
         self._version = -1
+        Precompiler(stores.directory)
 
     async def authorize(self, setting: Setting, accesses: Sequence[Access]) -> None:
         """Raises AWS's AccessDenied for the first access that is not allowed."""
@@ -227,12 +225,6 @@ def subject_of(principal: Principal) -> Subject:
         role_arn=principal.role_arn,
         service=None,
     )
-
-
-@lru_cache(maxsize=4096)
-def compile_policy(text: str, kind: Kind, name: str) -> Policy:
-    """A stored policy: it was valid when it was stored."""
-    return parse_policy(text, kind, name=name, max_bytes=_STORED_BYTES)
 
 
 def _compiled(texts: Iterable[NamedText], kind: Kind) -> tuple[Policy, ...]:

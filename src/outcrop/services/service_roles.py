@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from outcrop.authorization.access import Access
-from outcrop.authorization.authorizer import compile_policy
+from outcrop.authorization.compiled import compile_policy
 from outcrop.authorization.denials import denial
 from outcrop.errors import ValidationException
 from outcrop.identity import Caller, Session
@@ -105,6 +105,7 @@ def act(call: Call, caller: Caller) -> Call:
     service = caller.session.service if caller.session else None
     if service is None:
         raise ValueError(f"{caller.arn} is no service role")
+    call.stores.directory.touch_caller(caller, call.now, service, caller.region or "")
     sender = (("host", service), ("user-agent", service))
     request = WireRequest("POST", "/", "", sender, b"", service, scheme="https", client="")
     return replace(call, caller=caller, request=request)

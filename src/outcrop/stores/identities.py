@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from outcrop.identity import AccessKey, ApiKey, Principal, Sealer, root_arn, user_arn
+from outcrop.identity import AccessKey, ApiKey, Caller, Principal, Sealer, root_arn, user_arn
 from outcrop.stores.database import Database
 from outcrop.stores.iam_items import Held
 from outcrop.stores.iam_names import FULL_ACCESS, ROOT_NAME
@@ -26,7 +26,7 @@ from outcrop.stores.iam_records import (
     UserRecord,
 )
 from outcrop.stores.key_uses import KeyUse, KeyUses
-from outcrop.stores.resources import Change, Item, Record, Resources
+from outcrop.stores.resources import Change, Item, Place, Record, Resources
 
 FULL_ACCESS_TEXT: Final = (
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
@@ -73,9 +73,14 @@ class IdentityDirectory:
         self._uses = KeyUses(database)
         self._loading = asyncio.Lock()
         self._opened: dict[bytes, str] = {}
+        self._listeners: list[Callable[[], None]] = []
         self.version = 0
         self._replace(())
         resources.listen(TOPIC, self._take, self.load)
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """``changed`` is called after each change, when ``version`` has moved on."""
+        self._listeners.append(changed)
 
     def find_access_key(self, key_id: str) -> AccessKey | None:
         key = self._access_keys.get(key_id)
@@ -187,12 +192,20 @@ class IdentityDirectory:
         return known
 
     def last_use(self, key_id: str) -> KeyUse | None:
+        """Of an access key by its ID, of a role by its unique ID."""
         return self._uses.find(key_id)
 
     def touch(self, key_id: str, when: datetime, service: str = "", region: str = "") -> None:
         """Remembers a use; ``flush`` writes what was remembered."""
         if self._access_key_items.find_arn(key_id):
             self._uses.touch(key_id, KeyUse(when, service, region))
+
+    def touch_caller(self, caller: Caller, when: datetime, service: str, region: str) -> None:
+        """The use of the key that signed, or of the role whose session it is."""
+        self.touch(caller.key_id, when, service, region)
+        if caller.principal.kind == "role" and self.is_current(caller.principal):
+            role_id = caller.principal.id.partition(":")[0]
+            self._uses.touch(role_id, KeyUse(when, service, region))
 
     async def flush(self) -> None:
         await self._uses.flush()
@@ -242,10 +255,16 @@ class IdentityDirectory:
                 if isinstance(change.item.record, AccessKeyRecord):
                     self._opened[change.item.record.sealed_secret] = self._open(change.item)
             else:
+                self._forget_use(change.type, change.place)
                 held.remove(change.place)
-                if change.type is AccessKeyRecord:
-                    self._uses.forget(change.place.name)
         self._moved_on()
+
+    def _forget_use(self, type: type[Record], place: Place) -> None:
+        role = self.find_role(place.account, place.name) if type is RoleRecord else None
+        if type is AccessKeyRecord:
+            self._uses.forget(place.name)
+        elif role is not None:
+            self._uses.forget(role.record.id)
 
     def _moved_on(self) -> None:
         """What was made from the records is made anew when it is asked for."""
@@ -253,6 +272,8 @@ class IdentityDirectory:
         self._api_keys: dict[str, ApiKey] = {}
         self._gathered: dict[str, PrincipalPolicies] = {}
         self.version += 1
+        for changed in self._listeners:
+            changed()
 
     def _open(self, item: Item[AccessKeyRecord]) -> str:
         sealed = item.record.sealed_secret

@@ -6,18 +6,22 @@ Quotas count the characters that are no white space.
 from typing import Final
 from urllib.parse import quote
 
+from outcrop.authorization.compiled import read_policy
 from outcrop.errors import ServiceError
-from outcrop.security.policy.document import Kind, MalformedPolicy, Policy, parse_policy
+from outcrop.security.policy.document import Kind, MalformedPolicy, Policy
 
 MANAGED_POLICY_CHARACTERS: Final = 6144
 TRUST_POLICY_CHARACTERS: Final = 2048
 ROLE_POLICIES_CHARACTERS: Final = 10240
 
+_MOST_BYTES: Final = 20_480
+"""Of any document, its white space included."""
+
 
 def checked(text: str, kind: Kind) -> Policy:
     """Raises MalformedPolicyDocument with the reason."""
     try:
-        return parse_policy(text, kind)
+        return read_policy(text, kind, _MOST_BYTES)
     except MalformedPolicy as error:
         raise ServiceError("MalformedPolicyDocument", str(error)) from error
 
