@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -14,8 +15,10 @@ from outcrop.engines.protocol import EngineError
 from outcrop.errors import (
     AWSError,
     InternalServerException,
+    InvalidSignatureException,
     ServiceUnavailableException,
 )
+from outcrop.identity import Caller
 from outcrop.security.authenticate import authenticate
 from outcrop.security.payload import BodyChecksum, proven
 from outcrop.security.presigned import with_headers_of_query
@@ -93,7 +96,7 @@ class App:
             call = Call(
                 operation=operation,
                 caller=caller,
-                region=_region(request.host) or caller.region or self._default_region,
+                region=_region(caller, request.host) or self._default_region,
                 request_id=request_id,
                 request=request,
                 catalog=self._deployment.catalog,
@@ -133,6 +136,7 @@ class App:
         return Response(200, {"Content-Type": "application/json"}, json.encode(body))
 
 
+_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 _SHUTTING_DOWN = "The server is shutting down. Retry your request."
 _INTERNAL = "The server encountered an internal error. Retry your request."
 
@@ -203,7 +207,12 @@ async def _ended_in_form(operation: Operation, body: Any, request_id: str) -> As
         yield encode_exception(operation, InternalServerException(_INTERNAL))
 
 
-def _region(host: str) -> str | None:
-    """The region in ``bedrock-runtime.us-east-1.amazonaws.com``."""
+def _region(caller: Caller, host: str) -> str | None:
+    """The one that was signed for. Where none was, that of ``bedrock-runtime.us-east-1.amazonaws.com``
+    counts; nothing else that a host name holds gets into an ARN."""
     labels = host.split(".")
-    return labels[1] if len(labels) >= 4 and labels[2] == "amazonaws" else None
+    is_regional = len(labels) >= 4 and labels[2] == "amazonaws" and _REGION.fullmatch(labels[1])
+    named = labels[1] if is_regional else None
+    if caller.region is not None and named not in (None, caller.region):
+        raise InvalidSignatureException("Credential should be scoped to a valid region. ")
+    return caller.region or named
