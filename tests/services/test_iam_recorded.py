@@ -97,9 +97,8 @@ OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "TagRole": lambda iam: iam.tag_role(RoleName=ROLE, Tags=[{"Key": "a", "Value": "b"}]),
     "UntagRole": lambda iam: iam.untag_role(RoleName=ROLE, TagKeys=["z"]),
 }
-# Roles' last use is not kept; no organization bounds the account of these tests.
+# No organization bounds the account of these tests.
 NOT_HERE = {
-    ".Role.RoleLastUsed",
     ".EvaluationResults[].OrganizationsDecisionDetail",
     ".EvaluationResults[].OrganizationsDecisionDetail.AllowedByOrganizations",
 }

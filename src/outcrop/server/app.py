@@ -85,8 +85,8 @@ class App:
                 lookup=self._deployment.credentials,
                 now=now,
             )
-            self._deployment.state.stores.directory.touch(
-                caller.key_id, now, operation.service.signing_name, caller.region or ""
+            self._deployment.state.stores.directory.touch_caller(
+                caller, now, operation.service.signing_name, caller.region or ""
             )
             check_session(caller, operation)
             if caller.proof == "query" and operation.service.is_object_store:

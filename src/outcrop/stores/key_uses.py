@@ -1,6 +1,6 @@
-"""When and for what each access key was last used: in memory, written now and then.
+"""When and for what each access key and role was last used: in memory, written now and then.
 
-A use that was not flushed is lost with the process.
+Keys have their ID, roles their unique ID. A use that was not flushed is lost with the process.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class KeyUses:
         self._uses[key_id] = self._unwritten[key_id] = use
 
     def forget(self, key_id: str) -> None:
-        """The key is deleted."""
+        """The key or role is deleted."""
         self._uses.pop(key_id, None)
         self._unwritten[key_id] = None
 

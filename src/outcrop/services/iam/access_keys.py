@@ -92,7 +92,7 @@ def _summarize(key: Item[AccessKeyRecord]) -> dict[str, Any]:
         **owner,
         "AccessKeyId": key.name,
         "Status": key.record.status,
-        "CreateDate": key.created_at,
+        "CreateDate": key.created_at.replace(microsecond=0),
     }
 
 

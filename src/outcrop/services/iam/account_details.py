@@ -10,6 +10,7 @@ from outcrop.services.iam.documents import encoded
 from outcrop.services.iam.listing import listed_together
 from outcrop.services.iam.policies import Policy, describe, summarize
 from outcrop.services.iam.policy_versions import render_version, versions_of
+from outcrop.services.iam.roles import render_last_use
 from outcrop.services.iam.tagging import render_tags
 from outcrop.services.operation import operation
 from outcrop.stores.iam_records import GroupRecord, RoleRecord, UserRecord
@@ -45,7 +46,7 @@ def _details(call: Call, kind: str) -> list[dict[str, Any]]:
         case "Group":
             return [_group(group) for group in directory.groups(account)]
         case "Role":
-            return [_role(role) for role in directory.roles(account)]
+            return [_role(call, role) for role in directory.roles(account)]
         case "LocalManagedPolicy":
             return _policies(directory.policies(account), uses_in(directory, account))
         case _:
@@ -81,7 +82,7 @@ def _group(group: Item[GroupRecord]) -> dict[str, Any]:
     }
 
 
-def _role(role: Item[RoleRecord]) -> dict[str, Any]:
+def _role(call: Call, role: Item[RoleRecord]) -> dict[str, Any]:
     record = role.record
     return {
         "Path": record.path,
@@ -95,6 +96,7 @@ def _role(role: Item[RoleRecord]) -> dict[str, Any]:
         "AttachedManagedPolicies": render_attached(record.attached),
         **render_boundary(record.boundary),
         "Tags": render_tags(role.tags),
+        "RoleLastUsed": render_last_use(call, role),
     }
 
 

@@ -170,7 +170,7 @@ def _summarize(group: Item[GroupRecord]) -> dict[str, Any]:
         "GroupName": group.name,
         "GroupId": group.record.id,
         "Arn": group.arn,
-        "CreateDate": group.created_at,
+        "CreateDate": group.created_at.replace(microsecond=0),
     }
 
 

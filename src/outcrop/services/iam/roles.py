@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 from msgspec import structs
@@ -26,6 +27,8 @@ from outcrop.stores.resources import Item, Place, Transaction
 
 MAX_ROLES: Final = 1000
 
+# The tracking period that IAM tells.
+_USES_KEPT: Final = timedelta(days=400)
 _SERVICE_LINKED_PATH: Final = "/aws-service-role/"
 
 
@@ -59,7 +62,8 @@ async def create_role(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
 
 @operation
 async def get_role(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    return {"Role": _details(get_known_role(call, params["RoleName"]))}
+    role = get_known_role(call, params["RoleName"])
+    return {"Role": _details(role) | {"RoleLastUsed": render_last_use(call, role)}}
 
 
 @operation
@@ -200,6 +204,14 @@ def _check_room(call: Call, name: str) -> None:
         raise ServiceError("EntityAlreadyExists", f"Role with name {name} already exists.")
     if len(roles) >= MAX_ROLES:
         raise limit_exceeded("RolesPerAccount", MAX_ROLES)
+
+
+def render_last_use(call: Call, role: Item[RoleRecord]) -> dict[str, Any]:
+    """Empty for a role that nobody has used in the time that AWS looks back."""
+    use = call.stores.directory.last_use(role.record.id)
+    if use is None or call.now - use.time > _USES_KEPT:
+        return {}
+    return {"LastUsedDate": use.time.replace(microsecond=0), "Region": use.region}
 
 
 def _details(role: Item[RoleRecord]) -> dict[str, Any]:

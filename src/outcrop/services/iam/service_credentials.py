@@ -119,7 +119,7 @@ def _render(call: Call, credential: Item[ServiceCredentialRecord]) -> dict[str, 
     record = credential.record
     ends = {} if record.expires_at is None else {"ExpirationDate": record.expires_at}
     return {
-        "CreateDate": credential.created_at,
+        "CreateDate": credential.created_at.replace(microsecond=0),
         **ends,
         "ServiceName": record.service,
         "ServiceCredentialAlias": record.username,

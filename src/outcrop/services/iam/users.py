@@ -195,7 +195,7 @@ def summarize(user: Item[UserRecord]) -> dict[str, Any]:
         "UserName": user.name,
         "UserId": user.record.id,
         "Arn": user.arn,
-        "CreateDate": user.created_at,
+        "CreateDate": user.created_at.replace(microsecond=0),
     }
 
 
@@ -242,7 +242,7 @@ def _root(call: Call) -> dict[str, Any]:
     return {
         "UserId": call.account,
         "Arn": call.caller.arn,
-        "CreateDate": account.created_at if account else call.now,
+        "CreateDate": (account.created_at if account else call.now).replace(microsecond=0),
     }
 
 
