@@ -2,12 +2,24 @@
 another case. Each was possible once."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
-from in_process import ADMIN, Client, Inside, Keys, running_inside
+from in_process import (
+    ADMIN,
+    Client,
+    Inside,
+    Keys,
+    as_received,
+    running_inside,
+    unsigned_request,
+    whole,
+)
 from kms_requests import ACCOUNT, OTHER, allow, document, make_key, owned, root_arn, to, user_arn
 from sts_requests import trust
 
@@ -198,3 +210,43 @@ async def test_a_tag_without_a_key_is_refused(admin: Client) -> None:
     for operation, params in (("CreateSecret", {"Name": "t"}), ("TagResource", {"SecretId": "s"})):
         code = await code_of(admin, "secretsmanager", operation, **params, Tags=[{"Value": "v"}])
         assert code == "InvalidParameterException"
+
+
+async def converse_at(inside: Inside, keys: Keys, host: str, region: str = "us-east-1") -> Any:
+    """Signed with this host, as the holder of a key can choose it."""
+    model = "anthropic.claude-3-haiku-20240307-v1:0"
+    messages = [{"role": "user", "content": [{"text": "hi"}]}]
+    asked = unsigned_request(
+        "bedrock-runtime", "Converse", {"modelId": model, "messages": messages}
+    )
+    asked.headers["Host"] = host
+    cast(Any, SigV4Auth)(Credentials(keys.id, keys.secret), "bedrock", region).add_auth(asked)
+    return await inside.app.handle(replace(as_received(asked), host=host))
+
+
+async def test_a_host_name_writes_no_part_of_an_arn(inside: Inside) -> None:
+    profiles = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:inference-profile/*"
+    policy = document(allow("bedrock:InvokeModel", profiles))
+    keys = await inside.user(ACCOUNT, "profiles-only", policy)
+    host = f"bedrock-runtime.us-east-1:{ACCOUNT}:inference-profile/x.amazonaws.com"
+    response = await converse_at(inside, keys, host)
+    assert response.status == 403
+    body = await whole(response)
+    assert b"arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-haiku" in body
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("bedrock-runtime.us-east-1.amazonaws.com", 200),
+        ("bedrock-runtime.amazonaws.com", 200),
+        ("bedrock-runtime.eu-west-1.amazonaws.com", 403),
+    ],
+)
+async def test_the_region_of_a_request_is_the_one_it_is_signed_for(
+    inside: Inside, host: str, status: int
+) -> None:
+    response = await converse_at(inside, ADMIN, host)
+    assert response.status == status
+    if status == 403:
+        assert response.headers["x-amzn-ErrorType"].startswith("InvalidSignatureException")

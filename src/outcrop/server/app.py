@@ -208,8 +208,8 @@ async def _ended_in_form(operation: Operation, body: Any, request_id: str) -> As
 
 
 def _region(caller: Caller, host: str) -> str | None:
-    """The one that was signed for. Where none was, that of ``bedrock-runtime.us-east-1.amazonaws.com``
-    counts; nothing else that a host name holds gets into an ARN."""
+    """The one that was signed for; where none was, that in ``bedrock.us-east-1.amazonaws.com``.
+    Nothing else that a host name holds gets into an ARN."""
     labels = host.split(".")
     is_regional = len(labels) >= 4 and labels[2] == "amazonaws" and _REGION.fullmatch(labels[1])
     named = labels[1] if is_regional else None
