@@ -141,6 +141,13 @@ class S3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     profile: str | None = None
 
 
+class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where private endpoints listen: each on a port of its own, which it keeps. TLS and plain
+    HTTP are as for the server."""
+
+    host: str = "127.0.0.1"
+
+
 class Services(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The services around Bedrock: ours, or others by their endpoint."""
 
@@ -166,6 +173,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cache_dir: Path = Path("~/.cache/outcrop")
     server: Server = Server()
     services: Services = Services()
+    endpoints: Endpoints = Endpoints()
     engines: dict[str, EngineConfig] = {}
     bind: tuple[Binding, ...] = ()
     zones: dict[str, tuple[str, ...]] = {}

@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "env": ("outcrop.cli.env", "env"),
     "doctor": ("outcrop.cli.doctor", "doctor"),
     "accounts": ("outcrop.cli.accounts", "app"),
+    "endpoints": ("outcrop.cli.endpoints", "app"),
     "keys": ("outcrop.cli.keys", "app"),
     "models": ("outcrop.cli.models", "app"),
     "policy": ("outcrop.cli.policies", "app"),
@@ -27,6 +28,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 _GROUPS: Final = {
     "accounts": "Accounts, and the service control policies that bound them.",
+    "endpoints": "Private endpoints: where they are reached.",
     "keys": "Access keys and Bedrock API keys.",
     "models": "Models: what serves them, files, bindings.",
     "policy": "What somebody may and why; whether a policy is one.",

@@ -43,13 +43,14 @@ async def resolve(host: str) -> str:
     return str(found[0][4][0])
 
 
-def check_plain_http(server: Server, address: str) -> None:
-    """Secrets and prompts in clear leave the machine only where somebody said so."""
+def check_plain_http(server: Server, address: str, setting: str = "server.host") -> None:
+    """Secrets and prompts in clear leave the machine only where somebody said so. ``setting`` is
+    where the address is from."""
     if server.tls_certificate or server.plain_http or ip_address(address).is_loopback:
         return
     raise CannotListen(
-        f"{server.host} is not loopback, and without TLS everything sent there can be read on the "
-        "way. Make a certificate with `outcrop tls init` and set server.tls_certificate and "
+        f"{address} ({setting}) is not loopback, and without TLS everything sent there can be read "
+        "on the way. Make a certificate with `outcrop tls init` and set server.tls_certificate and "
         "server.tls_key, or allow plain HTTP with server.plain_http = true (OUTCROP_PLAIN_HTTP=1)."
     )
 

@@ -30,6 +30,13 @@ class ClientGone(Exception):
     pass
 
 
+class NotThroughEndpoint(Exception):
+    """Somebody on this machine found the port behind a private endpoint."""
+
+
+_NOT_THROUGH = "Requests come to a private endpoint at its own address."
+
+
 def _refusal(status: int, code: str, message: str) -> Response:
     headers = {"Content-Type": "application/json", "x-amzn-ErrorType": code}
     return Response(status, headers, msgspec.json.encode({"message": message}))
@@ -50,17 +57,30 @@ class Application(Protocol):
     async def handle(self, request: Request) -> Response: ...
 
 
+class Entrance(Protocol):
+    """The private endpoint before a server: its requests come through a relay of ours."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    def find_client(self, port: int) -> str | None:
+        """The address of the client that the relay serves from this port of its own."""
+        ...
+
+
 class Bridge:
-    """The ASGI application of one gateway."""
+    """The ASGI application of one gateway, or of one private endpoint of it."""
 
     def __init__(
         self,
         app: Application,
         *,
+        entrance: Entrance | None = None,
         stall_timeout_s: float = STALL_TIMEOUT_S,
         piece_timeout_s: float = PIECE_TIMEOUT_S,
     ) -> None:
         self._app = app
+        self._entrance = entrance
         self._bodies = BodyReader(piece_timeout_s=piece_timeout_s)
         self._piece_timeout_s = piece_timeout_s
         self._stall_timeout_s = stall_timeout_s
@@ -82,6 +102,8 @@ class Bridge:
             await self._serve(scope, receive, send, work)
         except ClientGone:
             return
+        except NotThroughEndpoint:
+            await _send_whole(send, _refusal(403, "AccessDeniedException", _NOT_THROUGH))
         finally:
             self._running.discard(work)
             if not self._running:
@@ -100,9 +122,18 @@ class Bridge:
         for work in self._running:
             work.cancel(STOPPING)
 
+    def _request(self, scope: Scope, body: bytes) -> Request:
+        request = _request(scope, body)
+        if self._entrance is None:
+            return request
+        client = self._entrance.find_client(int(scope["client"][1]))
+        if client is None:
+            raise NotThroughEndpoint
+        return replace(request, endpoint=self._entrance.endpoint, client=client)
+
     async def _serve(self, scope: Scope, receive: Receive, send: Send, work: Work) -> None:
         if scope["method"] in self._app.stream_methods:
-            head = _request(scope, b"")
+            head = self._request(scope, b"")
             if self._app.takes_stream(head):
                 await self._serve_upload(head, receive, send, work)
                 return
@@ -112,7 +143,7 @@ class Bridge:
             await _send_whole(send, _refusal(refused.status, refused.code, str(refused)))
             return
         watcher = asyncio.create_task(_cancel_when_gone(receive, work))
-        await self._answer(_request(scope, body), send, watcher)
+        await self._answer(self._request(scope, body), send, watcher)
 
     async def _serve_upload(self, head: Request, receive: Receive, send: Send, work: Work) -> None:
         """The body stays where it is until the handler pulls it; nobody else may receive then."""
@@ -123,7 +154,7 @@ class Bridge:
             piece_timeout_s=self._piece_timeout_s,
         )
         watcher = asyncio.create_task(_cancel_when_gone(receive, work, upload.at_end))
-        await self._answer(replace(head, incoming=upload), send, watcher)
+        await self._answer(replace(head, incoming=upload), upload.ending(send, version), watcher)
         await upload.drain()
 
     async def _answer(self, request: Request, send: Send, watcher: Work) -> None:

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from outcrop.authorization.access import Endpoint
 from outcrop.authorization.authorizer import Authorizer
 from outcrop.authorization.table import FIND_FACTS
 from outcrop.catalog.catalog import Catalog
@@ -18,6 +17,7 @@ from outcrop.config import Config, ConfigError
 from outcrop.engines.pool import EnginePool
 from outcrop.objects.objects import Objects, open_objects
 from outcrop.security.sessions import Credentials
+from outcrop.server.endpoint_directory import EndpointDirectory
 from outcrop.server.gateway import Gateway
 from outcrop.server.health import HealthWatch, Issue, engine_issues
 from outcrop.server.state import State, open_state
@@ -49,6 +49,7 @@ class Deployment:
     engines: EnginePool
     gateway: Gateway
     objects: Objects
+    endpoints: EndpointDirectory
 
     async def reload_bindings(self) -> None:
         """Another process changed a binding; one that cannot hold is logged, the old ones stay."""
@@ -81,11 +82,13 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         catalog = load_catalog(config).with_bindings(await state.stores.bindings.list_bindings())
         stores = state.stores
         credentials = Credentials(stores.directory, stores.sealer, stores.directory.is_current)
-        gateway = Gateway(Authorizer(state.stores, FIND_FACTS, _no_endpoint))
+        endpoints = EndpointDirectory(stores.resources)
+        await endpoints.load()
+        gateway = Gateway(Authorizer(state.stores, FIND_FACTS, endpoints.find))
         objects = open_objects(config, stores.sealer)
         stack.push_async_callback(objects.close)
         deployment = Deployment(
-            config, state, credentials, _router(), catalog, engines, gateway, objects
+            config, state, credentials, _router(), catalog, engines, gateway, objects, endpoints
         )
         watcher = ChangeWatcher(
             state.stores.database,
@@ -99,10 +102,6 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         health.start()
         stack.push_async_callback(health.close)
         yield deployment
-
-
-def _no_endpoint(endpoint_id: str) -> Endpoint | None:
-    return None
 
 
 def _router() -> Router:

@@ -5,26 +5,17 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
-
-import granian.constants
-import granian.http
-from granian.server.embed import Server as GranianServer
 
 from outcrop.config import Config
 from outcrop.server import status
-from outcrop.server.address import (
-    CannotListen,
-    check_plain_http,
-    choose_port,
-    endpoint_url,
-    reachable,
-    resolve,
-)
+from outcrop.server.address import check_plain_http, choose_port, endpoint_url, resolve
 from outcrop.server.app import App
 from outcrop.server.asgi import Bridge
 from outcrop.server.deployment import Deployment, open_deployment
+from outcrop.server.http_server import answering, http_server
+from outcrop.server.listeners import Listeners
 
 GRACE_S = 30.0
 """How long running requests may take to end after SIGTERM; a second signal ends the wait."""
@@ -32,25 +23,26 @@ GRACE_S = 30.0
 _ABORT_S = 5.0
 """How long they may take once they were told to end, and the HTTP server after them."""
 
-MAX_HEADERS_BYTES = 64 * 1024
-
-_READY_POLL_S = 0.01
-
 
 async def serve(config: Config, on_ready: Callable[[str, Deployment], None]) -> None:
     """Returns after SIGTERM or SIGINT, when running requests have ended and engines are stopped."""
     address = await resolve(config.server.host)
     check_plain_http(config.server, address)
+    entrance = await resolve(config.endpoints.host)
+    check_plain_http(config.server, entrance, "endpoints.host")
     port = choose_port(address, config.server.port)
     async with open_deployment(config) as deployment:
         # A server that was killed left its own, whose process ID may be another program's by now.
         status.remove(config.data_dir)
-        bridge = Bridge(App(deployment))
-        server = _granian(config, bridge, address, port)
+        app = App(deployment)
+        bridge = Bridge(app)
+        server = http_server(config, bridge, address, port)
+        listeners = Listeners(deployment, app, entrance)
         stopping, hurrying = _signals()
         listening = asyncio.create_task(server.serve())
         try:
-            await _answering(address, port, listening)
+            await answering(address, port, listening)
+            await listeners.start()
             url = endpoint_url(config.server, port)
             status.write(config.data_dir, status.Status(url, os.getpid()))
             # What the start made stays until the end: walking it in each full collection (0.1 s of
@@ -58,8 +50,10 @@ async def serve(config: Config, on_ready: Callable[[str, Deployment], None]) -> 
             gc.freeze()
             on_ready(url, deployment)
             await _either(stopping.wait(), listening)
-            await _drain(bridge, hurrying)
+            listeners.stop_listening()
+            await _drain((bridge, *listeners.bridges()), hurrying)
         finally:
+            await listeners.close()
             status.remove(config.data_dir)
             server.stop()
             await asyncio.wait((listening,), timeout=_ABORT_S)
@@ -74,12 +68,19 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
     return first, second
 
 
-async def _drain(bridge: Bridge, hurrying: asyncio.Event) -> None:
-    bridge.drain()
-    await _either(bridge.drained(), hurrying.wait(), timeout_s=GRACE_S)
-    bridge.abort()
+async def _drain(bridges: Sequence[Bridge], hurrying: asyncio.Event) -> None:
+    for bridge in bridges:
+        bridge.drain()
+    await _either(_drained(bridges), hurrying.wait(), timeout_s=GRACE_S)
+    for bridge in bridges:
+        bridge.abort()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(bridge.drained(), _ABORT_S)
+        await asyncio.wait_for(_drained(bridges), _ABORT_S)
+
+
+async def _drained(bridges: Sequence[Bridge]) -> None:
+    for bridge in bridges:
+        await bridge.drained()
 
 
 async def _either(
@@ -93,44 +94,3 @@ async def _either(
         for task, event in zip(tasks, events, strict=True):
             if task is not event:
                 task.cancel()
-
-
-def _granian(config: Config, bridge: Bridge, address: str, port: int) -> GranianServer:
-    certificate, key = config.server.tls_certificate, config.server.tls_key
-    try:
-        return GranianServer(
-            bridge,
-            address=address,
-            port=port,
-            interface=granian.constants.Interfaces.ASGINL,
-            http=granian.constants.HTTPModes.auto,
-            websockets=False,
-            backlog=1024,
-            log_enabled=False,
-            http2_settings=granian.http.HTTP2Settings(
-                max_concurrent_streams=1000, max_headers_size=MAX_HEADERS_BYTES
-            ),
-            ssl_cert=certificate,
-            ssl_key=key,
-            # rustls speaks 1.2 and 1.3 with ephemeral keys only, so all of it has forward secrecy.
-            ssl_protocol_min=granian.constants.SSLProtocols.tls12,
-        )
-    except OSError as error:
-        # Among them those of OpenSSL: files that are no PEM, a key of another certificate.
-        raise CannotListen(
-            f"TLS with server.tls_certificate {certificate} and server.tls_key {key} is not "
-            f"possible: {error.strerror or error}."
-        ) from error
-
-
-async def _answering(address: str, port: int, listening: "asyncio.Task[None]") -> None:
-    while not listening.done():
-        try:
-            _, writer = await asyncio.open_connection(reachable(address), port)
-        except OSError:
-            await asyncio.sleep(_READY_POLL_S)
-        else:
-            writer.close()
-            return
-    listening.result()
-    raise CannotListen(f"The server on {address}:{port} ended before it was ready.")

@@ -1,0 +1,67 @@
+"""``outcrop endpoints list``: the private endpoints of a deployment and where each is reached."""
+
+import asyncio
+import os
+from typing import Annotated
+
+import msgspec
+import typer
+
+from outcrop.cli.options import (
+    ConfigOption,
+    DataDirOption,
+    JsonOption,
+    plain_errors,
+    read_config,
+)
+from outcrop.config import Config
+from outcrop.server.address import endpoint_url
+from outcrop.server.state import open_state
+from outcrop.stores.network_records import VpcEndpoint
+from outcrop.stores.resources import Item
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_endpoints(
+    account: Annotated[str | None, typer.Option(help="Only this account's.")] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """List the private endpoints, their state and their URL."""
+    with plain_errors():
+        settings = read_config(data_dir, config)
+        rows = [_row(settings, item) for item in asyncio.run(_endpoints(settings, account))]
+    if as_json:
+        typer.echo(msgspec.json.encode(rows).decode())
+        return
+    # Plain lines: a table would cut IDs and URLs where the terminal is narrow.
+    for row in rows:
+        typer.echo("  ".join(row[name] or "-" for name in row))
+
+
+async def _endpoints(config: Config, account: str | None) -> list[Item[VpcEndpoint]]:
+    async with (
+        open_state(config.data_dir, os.environ, config.master_key) as state,
+        state.stores.resources.reading() as view,
+    ):
+        return await view.list(VpcEndpoint, account=account)
+
+
+def _row(config: Config, item: Item[VpcEndpoint]) -> dict[str, str | None]:
+    record = item.record
+    url: str | None = None
+    if record.state == "available" and record.host is not None and record.port is not None:
+        server = msgspec.structs.replace(config.server, host=record.host)
+        url = endpoint_url(server, record.port)
+    return {
+        "id": item.name,
+        "account": item.place.account,
+        "region": item.place.region,
+        "service": record.service,
+        "vpc": item.parent,
+        "state": record.state,
+        "url": url,
+    }

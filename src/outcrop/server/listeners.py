@@ -1,0 +1,140 @@
+"""The listeners of all private endpoints. They follow the records: a pending endpoint comes up and
+is available then; one being deleted is drained and its record removed; all come back after a
+restart, each on the port that it had.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+
+from outcrop.server.address import CannotListen
+from outcrop.server.app import App
+from outcrop.server.asgi import Bridge
+from outcrop.server.deployment import Deployment
+from outcrop.server.flow_delivery import FlowDelivery
+from outcrop.server.flow_recorder import FlowRecorder
+from outcrop.server.listener import Listener
+from outcrop.stores.failures import StoreError
+from outcrop.stores.network_records import VpcEndpoint
+from outcrop.stores.resources import Item
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+
+
+class Listeners:
+    def __init__(self, deployment: Deployment, app: App, host: str) -> None:
+        self._deployment = deployment
+        self._resources = deployment.state.stores.resources
+        self._app = app
+        self._host = host
+        self._flows = FlowRecorder(self._resources, FlowDelivery(deployment).put)
+        self._up: dict[str, Listener] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Returns when all endpoints that can listen do."""
+        self._deployment.endpoints.on_change = self._changed.set
+        await self._follow(retries=True)
+        self._tasks = [
+            asyncio.create_task(self._run(), name="outcrop-endpoints"),
+            asyncio.create_task(self._flows.run(), name="outcrop-flow-logs"),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(_tell_of_death)
+
+    def stop_listening(self) -> None:
+        for listener in self._up.values():
+            listener.stop_listening()
+
+    def bridges(self) -> Sequence[Bridge]:
+        """Of those that are up: they are drained together with the server's own."""
+        return [listener.bridge for listener in self._up.values()]
+
+    async def close(self) -> None:
+        """Their requests have ended. An endpoint that was leaving goes on leaving at the start."""
+        tasks = [*self._tasks, *self._leaving.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for listener in self._up.values():
+            await listener.stop()
+        if self._tasks:
+            await self._flows.look(everything=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._changed.wait()
+            try:
+                await self._follow()
+            except (StoreError, SQLAlchemyError) as error:
+                log.warning("private endpoints were not followed; trying again: %s", error)
+                await asyncio.sleep(_RETRY_S)
+                self._changed.set()
+
+    async def _follow(self, *, retries: bool = False) -> None:
+        """``retries``: those that failed at an earlier start, too."""
+        self._changed.clear()
+        for item in await self._resources.snapshot(VpcEndpoint):
+            match item.record.state:
+                case "deleting":
+                    self._leave(item)
+                case "failed" if not retries:
+                    pass
+                case _ if item.name not in self._up:
+                    await self._raise(item)
+                case _:
+                    pass
+
+    async def _raise(self, item: Item[VpcEndpoint]) -> None:
+        try:
+            listener = Listener(self._deployment, self._app, self._flows, item)
+            await listener.start(self._host)
+        except (OSError, CannotListen) as error:
+            log.error("the endpoint %s cannot listen: %s", item.name, error)
+            await self._put(item, state="failed", failure=f"It cannot listen: {error}")
+            return
+        self._up[item.name] = listener
+        await self._put(item, state="available", host=self._host, port=listener.port, failure=None)
+
+    async def _put(self, item: Item[VpcEndpoint], **changes: Any) -> None:
+        """Unless it says so already, or is being deleted meanwhile."""
+        async with self._resources.writing() as transaction:
+            current = await transaction.find(VpcEndpoint, item.place)
+            if current is None or current.record.state == "deleting":
+                return
+            record = msgspec.structs.replace(current.record, **changes)
+            if record != current.record:
+                await transaction.put(replace(current, record=record))
+
+    def _leave(self, item: Item[VpcEndpoint]) -> None:
+        if item.name not in self._leaving:
+            task = asyncio.create_task(self._remove(item))
+            self._leaving[item.name] = task
+            task.add_done_callback(_tell_of_death)
+
+    async def _remove(self, item: Item[VpcEndpoint]) -> None:
+        listener = self._up.get(item.name)
+        if listener is not None:
+            await listener.drain()
+            await listener.stop()
+            del self._up[item.name]
+        async with self._resources.writing() as transaction:
+            await transaction.remove(VpcEndpoint, item.place)
+        del self._leaving[item.name]
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    """A bug that ends the following is told at once, not when the server stops."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.critical("private endpoints are no longer followed", exc_info=error)
