@@ -142,8 +142,9 @@ class Bridge:
         except BodyRefused as refused:
             await _send_whole(send, _refusal(refused.status, refused.code, str(refused)))
             return
+        request = self._request(scope, body)
         watcher = asyncio.create_task(_cancel_when_gone(receive, work))
-        await self._answer(self._request(scope, body), send, watcher)
+        await self._answer(request, send, watcher)
 
     async def _serve_upload(self, head: Request, receive: Receive, send: Send, work: Work) -> None:
         """The body stays where it is until the handler pulls it; nobody else may receive then."""
@@ -154,7 +155,7 @@ class Bridge:
             piece_timeout_s=self._piece_timeout_s,
         )
         watcher = asyncio.create_task(_cancel_when_gone(receive, work, upload.at_end))
-        await self._answer(replace(head, incoming=upload), upload.ending(send, version), watcher)
+        await self._answer(replace(head, incoming=upload), send, watcher)
         await upload.drain()
 
     async def _answer(self, request: Request, send: Send, watcher: Work) -> None:
