@@ -174,7 +174,24 @@ async def test_a_client_that_is_refused_is_not_asked_for_its_body() -> None:
     async with serving(Echo(refuse)) as url, connected(url) as (reader, writer):
         writer.write(head(3, "expect: 100-continue"))
         reply = await read_reply(reader)
+        # It may send it all the same, so nothing more is read as a request.
+        assert reply.headers["connection"] == "close"
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
     assert (reply.status, reply.body) == (403, b"AccessDenied")
+
+
+async def test_a_client_that_was_asked_for_its_body_keeps_its_connection() -> None:
+    async def refuse_at_the_end(upload: Upload) -> bytes:
+        await count(upload)
+        return await refuse(upload)
+
+    async with serving(Echo(refuse_at_the_end)) as url, connected(url) as (reader, writer):
+        for _ in range(2):
+            writer.write(head(3, "expect: 100-continue"))
+            assert (await read_head(reader))[0] == 100
+            writer.write(b"abc")
+            assert (await read_reply(reader)).status == 403
 
 
 async def test_an_answer_in_the_middle_reaches_a_client_that_sends_first() -> None:

@@ -135,7 +135,8 @@ class Bridge:
         if scope["method"] in self._app.stream_methods:
             head = self._request(scope, b"")
             if self._app.takes_stream(head):
-                await self._serve_upload(head, receive, send, work)
+                is_http1 = scope["http_version"].startswith("1")
+                await self._serve_upload(head, receive, send, work, is_http1=is_http1)
                 return
         try:
             body = await self._bodies.read(receive, _declared_bytes(scope))
@@ -146,7 +147,9 @@ class Bridge:
         watcher = asyncio.create_task(_cancel_when_gone(receive, work))
         await self._answer(request, send, watcher)
 
-    async def _serve_upload(self, head: Request, receive: Receive, send: Send, work: Work) -> None:
+    async def _serve_upload(
+        self, head: Request, receive: Receive, send: Send, work: Work, *, is_http1: bool
+    ) -> None:
         """The body stays where it is until the handler pulls it; nobody else may receive then."""
         upload = Upload(
             receive,
@@ -155,7 +158,8 @@ class Bridge:
             piece_timeout_s=self._piece_timeout_s,
         )
         watcher = asyncio.create_task(_cancel_when_gone(receive, work, upload.at_end))
-        await self._answer(replace(head, incoming=upload), send, watcher)
+        closing = upload.closing(send) if is_http1 else send
+        await self._answer(replace(head, incoming=upload), closing, watcher)
         await upload.drain()
 
     async def _answer(self, request: Request, send: Send, watcher: Work) -> None:

@@ -5,11 +5,11 @@ The next piece is asked for when the last one is used, so a slow reader slows th
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import cast
 
 from outcrop.errors import ServiceError
-from outcrop.server.bodies import PIECE_TIMEOUT_S, Receive
+from outcrop.server.bodies import PIECE_TIMEOUT_S, Message, Receive
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_TIMEOUT_S = 10.0
@@ -43,6 +43,17 @@ class Upload:
             piece = await self._pull()
             if piece:
                 yield piece
+
+    def closing(self, send: Callable[[Message], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """Of HTTP/1: an answer to a client that was never asked for its body ends the connection.
+        It may send the body or not, so what comes next cannot be told from it."""
+
+        async def send_or_close(message: Message) -> None:
+            if self._waits_to_send and message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        return send_or_close
 
     async def drain(self) -> None:
         """Reads on for a while and forgets what it reads. Never fails."""
