@@ -1,17 +1,26 @@
-"""A database of the first version, as its own code wrote it, opened by this one."""
+"""Databases of earlier versions, as their own code wrote them, opened by this one."""
 
 import base64
+import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
 from opened_stores import SEALER, open_stores
 
 from outcrop.identity import hash_api_secret
+from outcrop.stores import migrations
 from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS
 from outcrop.stores.identities import FULL_ACCESS_TEXT, NamedText, secret_context
 from outcrop.stores.key_uses import KeyUse
+from outcrop.stores.resources import Place
+from outcrop.stores.secret_records import Secret
+from outcrop.stores.secret_store import list_versions
 from outcrop.stores.tables import to_ms
 
 FIRST = """
@@ -103,3 +112,65 @@ async def test_an_upgraded_database_keeps_its_identities_when_opened_again(old_f
     second = await open_stores(old_file)
     assert await second.identities.get_user(ACCOUNT, "admin") == admin
     await second.database.close()
+
+
+SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:db-AbCdEf"
+LABELS = {"old": ["AWSPREVIOUS", "kept"], "new": ["AWSCURRENT"], "bare": []}
+
+
+@pytest.fixture
+def third_file(tmp_path: Path) -> Path:
+    """With a secret as the third migration left it: labels are on the versions."""
+    file = tmp_path / "outcrop.db"
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.executescript(FIRST)
+    connection.close()
+    _upgrade(file, "0003")
+    connection = sqlite3.connect(file)
+    secret: dict[str, Any] = {"description": "d"}
+    rows: list[tuple[str, str, str, str | None, dict[str, Any]]] = [
+        ("secretsmanager:secret", "db", "", SECRET, secret)
+    ]
+    for version, labels in LABELS.items():
+        value = {"sealed": "", "data_key": "", "key_arn": "k"}
+        body = {"id": version, "value": value, "digest": ""} | (
+            {"stages": labels} if labels else {}
+        )
+        rows.append(("secretsmanager:version", f"{SECRET}|{version}", SECRET, None, body))
+    insert = "INSERT INTO resources VALUES (?, ?, 'us-east-1', ?, ?, ?, x'7B7D', ?, 1, 1)"
+    with connection:
+        for kind, name, parent, arn, body in rows:
+            text = json.dumps(body).encode()
+            connection.execute(insert, (kind, ACCOUNT, name, parent, arn, text))
+    connection.close()
+    return file
+
+
+async def test_staging_labels_move_to_their_secret(third_file: Path) -> None:
+    stores = await open_stores(third_file)
+    async with stores.resources.reading() as view:
+        secret = await view.get(Secret, Place(ACCOUNT, "us-east-1", "db"))
+        versions = await list_versions(view, secret)
+    assert secret.record.stages == {"AWSPREVIOUS": "old", "kept": "old", "AWSCURRENT": "new"}
+    assert secret.record.description == "d"
+    assert {version.record.id for version in versions} == set(LABELS)
+    assert b"stages" not in b"".join(_bodies(third_file, "secretsmanager:version"))
+    await stores.database.close()
+
+
+def _upgrade(file: Path, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    engine = sa.create_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+
+
+def _bodies(file: Path, kind: str) -> list[bytes]:
+    connection = sqlite3.connect(file)
+    rows = connection.execute("SELECT body FROM resources WHERE kind = ?", (kind,)).fetchall()
+    connection.close()
+    return [row[0] for row in rows]

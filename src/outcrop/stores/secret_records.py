@@ -13,13 +13,15 @@ from outcrop.stores.resources import Record
 
 class Secret(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``kms_key`` as its owner named it; None is the account's ``aws/secretsmanager``.
-    ``deletes_at`` is set while its deletion is pending, ``deleted_at`` is when that was asked."""
+    ``stages`` has the ID of the version that each staging label is on. ``deletes_at`` is set while
+    its deletion is pending, ``deleted_at`` is when that was asked."""
 
     KIND: ClassVar[str] = "secretsmanager:secret"
 
     description: str = ""
     kms_key: str | None = None
     policy: str | None = None
+    stages: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     changed_at: datetime | None = None
     accessed_on: datetime | None = None
     deleted_at: datetime | None = None
@@ -44,7 +46,6 @@ class SecretVersion(Record, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     value: SealedValue
     digest: bytes
-    stages: tuple[str, ...] = ()
     accessed_on: datetime | None = None
 
 

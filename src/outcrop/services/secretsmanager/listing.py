@@ -8,9 +8,9 @@ from outcrop.services.call import Call
 from outcrop.services.operation import operation
 from outcrop.services.secretsmanager.references import sweep
 from outcrop.services.secretsmanager.secrets import describe
+from outcrop.services.secretsmanager.stages import labels_by_version
 from outcrop.stores.resources import Item
 from outcrop.stores.secret_records import Secret
-from outcrop.stores.secret_store import list_versions
 from outcrop.wire.paging import page
 
 Texts = Callable[[Item[Secret]], list[str]]
@@ -21,23 +21,22 @@ async def list_secrets(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     await sweep(call)
     async with call.stores.resources.reading() as view:
         listed = await view.list(Secret, account=call.account, region=call.region)
-        found = [
-            secret
-            for secret in listed
-            if (params.get("IncludePlannedDeletion") or secret.record.deletes_at is None)
-            and all(_passes(secret, filter) for filter in params.get("Filters", ()))
-        ]
-        _sort(found, params)
-        entries: list[dict[str, Any]] = []
-        for secret in found:
-            versions = await list_versions(view, secret)
-            stages = {v.record.id: list(v.record.stages) for v in versions if v.record.stages}
-            entry = describe(secret)
-            entries.append({**entry, "SecretVersionsToStages": stages} if stages else entry)
+    found = [
+        secret
+        for secret in listed
+        if (params.get("IncludePlannedDeletion") or secret.record.deletes_at is None)
+        and all(_passes(secret, filter) for filter in params.get("Filters", ()))
+    ]
+    _sort(found, params)
     try:
-        return page(call.operation, params, entries)
+        return page(call.operation, params, [_entry(secret) for secret in found])
     except ValidationException as error:
         raise ServiceError("InvalidNextTokenException", error.message) from error
+
+
+def _entry(secret: Item[Secret]) -> dict[str, Any]:
+    stages, described = labels_by_version(secret), describe(secret)
+    return {**described, "SecretVersionsToStages": stages} if stages else described
 
 
 _TEXTS: Mapping[str, Texts] = {

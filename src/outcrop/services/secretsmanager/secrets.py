@@ -26,7 +26,7 @@ from outcrop.services.secretsmanager.sealing import (
     seal_digest,
     seal_secret,
 )
-from outcrop.services.secretsmanager.stages import CURRENT
+from outcrop.services.secretsmanager.stages import CURRENT, labels_by_version
 from outcrop.services.secretsmanager.tags import read_new_tags
 from outcrop.services.secretsmanager.values import Value, put_version, require_same, touch
 from outcrop.stores.resources import Item, Place
@@ -57,6 +57,7 @@ async def create_secret(call: Call, params: Mapping[str, Any]) -> dict[str, Any]
     record = Secret(
         description=params.get("Description", ""),
         kms_key=params.get("KmsKeyId"),
+        stages={CURRENT: version_id} if value else {},
         changed_at=call.now,
     )
     version = await _first_version(call, record, arn, version_id, value) if value else None
@@ -73,10 +74,7 @@ async def create_secret(call: Call, params: Mapping[str, Any]) -> dict[str, Any]
 @operation
 async def describe_secret(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     secret = await get_secret(call, params["SecretId"], deleted=True)
-    async with call.stores.resources.reading() as view:
-        versions = await list_versions(view, secret)
-    stages = {each.record.id: list(each.record.stages) for each in versions if each.record.stages}
-    described = describe(secret)
+    stages, described = labels_by_version(secret), describe(secret)
     return {**described, "VersionIdsToStages": stages} if stages else described
 
 
@@ -174,7 +172,6 @@ async def _first_version(
         id=version_id,
         value=await seal_secret(call, secret.kms_key, arn, version_id, value),
         digest=seal_digest(call, arn, version_id, value),
-        stages=(CURRENT,),
     )
 
 
@@ -184,7 +181,9 @@ async def _find_twin(
     """The secret that the same request made before; another one of the name is in the way."""
     async with call.stores.resources.reading() as view:
         secret = await view.find(Secret, Place(call.account, call.region, name))
-        versions = await list_versions(view, secret) if secret else []
+        known = (
+            await view.find(SecretVersion, version_place(secret, version_id)) if secret else None
+        )
     if secret is None:
         return None
     if secret.record.deletes_at is not None:
@@ -192,7 +191,6 @@ async def _find_twin(
             "You can't create this secret because a secret with this name is already scheduled "
             "for deletion."
         )
-    known = next((each for each in versions if each.record.id == version_id), None)
     if known is None or value is None:
         raise _exists(name)
     require_same(call, secret.arn or "", known, value)
@@ -203,7 +201,10 @@ async def _reseal(call: Call, secret: Item[Secret], kms_key: str) -> None:
     """Another key from now on: what has a label is encrypted anew under it."""
     arn = secret.arn or ""
     async with call.stores.resources.reading() as view:
-        versions = [each for each in await list_versions(view, secret) if each.record.stages]
+        labelled = set((await get_secret(call, arn, view=view)).record.stages.values())
+        versions = [
+            each for each in await list_versions(view, secret) if each.record.id in labelled
+        ]
     sealed = {
         each.name: await seal_secret(
             call,

@@ -24,13 +24,7 @@ from outcrop.services.secretsmanager.sealing import (
     seal_digest,
     seal_secret,
 )
-from outcrop.services.secretsmanager.stages import (
-    CURRENT,
-    drop_deprecated,
-    find_staged,
-    moved,
-    put_labels,
-)
+from outcrop.services.secretsmanager.stages import CURRENT, drop_deprecated, labels_of, moved
 from outcrop.stores.resources import Item, Transaction, View
 from outcrop.stores.secret_records import Secret, SecretVersion
 from outcrop.stores.secret_store import list_versions, version_place
@@ -48,12 +42,12 @@ async def put_secret_value(call: Call, params: Mapping[str, Any]) -> dict[str, A
     secret = await get_secret(call, params["SecretId"])
     version_id = params.get("ClientRequestToken") or str(uuid4())
     stages = params.get("VersionStages") or (CURRENT,)
-    kept = await put_version(call, secret, version_id, value, stages)
+    secret = await put_version(call, secret, version_id, value, stages)
     return {
         "ARN": secret.arn,
         "Name": secret.name,
         "VersionId": version_id,
-        "VersionStages": list(kept.stages),
+        "VersionStages": labels_of(secret, version_id),
     }
 
 
@@ -68,7 +62,7 @@ async def get_secret_value(call: Call, params: Mapping[str, Any]) -> dict[str, A
         "ARN": secret.arn,
         "Name": secret.name,
         "VersionId": version.record.id,
-        "VersionStages": list(version.record.stages),
+        "VersionStages": labels_of(secret, version.record.id),
         "CreatedDate": version.created_at,
     }
     if version.record.value.is_binary:
@@ -103,8 +97,9 @@ async def batch_get_secret_value(call: Call, params: Mapping[str, Any]) -> dict[
 
 async def put_version(
     call: Call, secret: Item[Secret], version_id: str, value: Value, stages: Collection[str]
-) -> SecretVersion:
-    """A new version with these labels, or the one that the same request made before."""
+) -> Item[Secret]:
+    """The secret with a new version of these labels, or with the one that the same request made
+    before."""
     arn = secret.arn or ""
     sealed = await seal_secret(call, secret.record.kms_key, arn, version_id, value)
     record = SecretVersion(
@@ -112,20 +107,22 @@ async def put_version(
     )
     async with call.stores.resources.writing() as transaction:
         secret = await get_secret(call, arn, view=transaction)
-        versions = await list_versions(transaction, secret)
-        known = next((each for each in versions if each.record.id == version_id), None)
+        place = version_place(secret, version_id)
+        known = await transaction.find(SecretVersion, place)
         if known is not None:
             require_same(call, arn, known, value)
-            return known.record
-        if find_staged(versions, CURRENT) is None:
-            stages = {CURRENT, *stages}
-        labels = moved(versions, stages, version_id)
-        record = msgspec.structs.replace(record, stages=labels[version_id])
-        await put_labels(transaction, versions, labels)
-        await transaction.add(record, version_place(secret, version_id), parent=arn)
-        await drop_deprecated(transaction, versions, labels)
+            return secret
+        if CURRENT not in secret.record.stages:
+            stages = (CURRENT, *stages)
+        secret = with_stages(secret, moved(secret.record.stages, stages, version_id))
+        await transaction.add(record, place, parent=arn)
+        await drop_deprecated(transaction, secret, await list_versions(transaction, secret))
         await touch(transaction, secret, call.now)
-    return record
+    return secret
+
+
+def with_stages(secret: Item[Secret], stages: dict[str, str]) -> Item[Secret]:
+    return replace(secret, record=msgspec.structs.replace(secret.record, stages=stages))
 
 
 async def touch(transaction: Transaction, secret: Item[Secret], now: datetime) -> None:
@@ -148,18 +145,15 @@ async def _get_version(
     version_id, stage = params.get("VersionId"), params.get("VersionStage")
     if version_id is None:
         stage = stage or CURRENT
-        found = find_staged(await list_versions(view, secret), stage)
-        if found is None:
-            raise not_found(
-                f"Secrets Manager can't find the specified secret value for staging label: {stage}"
-            )
-        return found
-    found = await view.find(SecretVersion, version_place(secret, version_id))
+        version_id, asked = secret.record.stages.get(stage), f"staging label: {stage}"
+    else:
+        asked = f"VersionId: {version_id}"
+    found = (
+        await view.find(SecretVersion, version_place(secret, version_id)) if version_id else None
+    )
     if found is None:
-        raise not_found(
-            f"Secrets Manager can't find the specified secret value for VersionId: {version_id}"
-        )
-    if stage is not None and stage not in found.record.stages:
+        raise not_found(f"Secrets Manager can't find the specified secret value for {asked}")
+    if stage is not None and secret.record.stages.get(stage) != version_id:
         raise invalid_request(
             "You provided a VersionStage that is not associated to the provided VersionId."
         )

@@ -13,10 +13,10 @@ from outcrop.services.secretsmanager.references import (
     invalid_request,
     not_found,
 )
-from outcrop.services.secretsmanager.stages import CURRENT, find_staged, moved, put_labels
-from outcrop.services.secretsmanager.values import touch
+from outcrop.services.secretsmanager.stages import CURRENT, labels_of, moved
+from outcrop.services.secretsmanager.values import touch, with_stages
 from outcrop.stores.resources import Item
-from outcrop.stores.secret_records import SecretVersion
+from outcrop.stores.secret_records import Secret, SecretVersion
 from outcrop.stores.secret_store import list_versions
 from outcrop.wire.paging import page
 from outcrop.wire.spec import Pagination
@@ -27,13 +27,14 @@ _PAGES = Pagination("NextToken", "NextToken", "MaxResults", "Versions")
 
 @operation
 async def list_secret_version_ids(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    secret = await get_secret(call, params["SecretId"], deleted=True)
     async with call.stores.resources.reading() as view:
+        secret = await get_secret(call, params["SecretId"], view=view, deleted=True)
         versions = await list_versions(view, secret)
+    labelled = set(secret.record.stages.values())
     shown = [
-        _describe(version)
+        _describe(secret, version)
         for version in versions
-        if version.record.stages or params.get("IncludeDeprecated")
+        if version.record.id in labelled or params.get("IncludeDeprecated")
     ]
     try:
         result = page(replace(call.operation, pagination=_PAGES), params, shown)
@@ -48,27 +49,22 @@ async def update_secret_version_stage(call: Call, params: Mapping[str, Any]) -> 
     source = params.get("RemoveFromVersionId")
     async with call.stores.resources.writing() as transaction:
         secret = await get_secret(call, params["SecretId"], view=transaction)
-        versions = await list_versions(transaction, secret)
-        known = {version.record.id for version in versions}
+        known = {version.record.id for version in await list_versions(transaction, secret)}
         for version_id in (source, target):
             if version_id is not None and version_id not in known:
                 raise not_found()
-        _require_move(versions, stage, source, target)
-        labels = (
-            {each.record.id: _without(each, stage) for each in versions}
+        stages = secret.record.stages
+        _require_move(stages.get(stage), stage, source, target)
+        stages = (
+            {label: version_id for label, version_id in stages.items() if label != stage}
             if target is None
-            else moved(versions, (stage,), target)
+            else moved(stages, (stage,), target)
         )
-        await put_labels(transaction, versions, labels)
-        await touch(transaction, secret, call.now)
+        await touch(transaction, with_stages(secret, stages), call.now)
     return {"ARN": secret.arn, "Name": secret.name}
 
 
-def _require_move(
-    versions: list[Item[SecretVersion]], stage: str, source: str | None, target: str | None
-) -> None:
-    holder = find_staged(versions, stage)
-    held = holder.record.id if holder else None
+def _require_move(held: str | None, stage: str, source: str | None, target: str | None) -> None:
     if source is None and target is None:
         raise invalid_parameter("Specify RemoveFromVersionId, MoveToVersionId or both.")
     if target is None and stage == CURRENT:
@@ -86,14 +82,10 @@ def _require_move(
         raise invalid_request(f"Staging label {stage} is not attached to version {source}.")
 
 
-def _without(version: Item[SecretVersion], stage: str) -> tuple[str, ...]:
-    return tuple(each for each in version.record.stages if each != stage)
-
-
-def _describe(version: Item[SecretVersion]) -> dict[str, Any]:
+def _describe(secret: Item[Secret], version: Item[SecretVersion]) -> dict[str, Any]:
     described = {
         "VersionId": version.record.id,
-        "VersionStages": list(version.record.stages) or None,
+        "VersionStages": labels_of(secret, version.record.id) or None,
         "LastAccessedDate": version.record.accessed_on,
         "CreatedDate": version.created_at,
         "KmsKeyIds": [version.record.value.key_arn],
