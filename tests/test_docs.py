@@ -54,6 +54,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
     assert members(config.Services) == {"s3"}
     assert keys(section("## `[master_key]`")) == members(config.MasterKeySource)
     assert keys(section("## `[services.s3]`")) == members(config.S3)
+    assert keys(section("## `[endpoints]`")) == members(config.Endpoints)
     assert keys(section("## `[[bind]]`")) == members(config.Binding)
 
 
