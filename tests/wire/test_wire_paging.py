@@ -93,3 +93,29 @@ def test_older_services_say_whether_there_is_more() -> None:
     keys = page(load_service("kms").operations["ListKeys"], {"Limit": 1}, ITEMS)
     assert keys["Truncated"] is True
     assert keys["NextMarker"]
+
+
+NAMES = [f"{number:03}" for number in range(25)]
+
+
+@given(
+    st.integers(1, 12),
+    st.lists(st.tuples(st.booleans(), st.sampled_from([*NAMES, "0005", "0115", "0245"]))),
+)
+def test_what_stays_is_seen_once_however_the_list_changes(
+    limit: int, changes: list[tuple[bool, str]]
+) -> None:
+    names, staying, seen = set(NAMES), set(NAMES), list[str]()
+    params: dict[str, Any] = {"maxResults": limit}
+    edits = iter(changes)
+    while True:
+        result = page(MODELS, params, [{"modelName": name} for name in sorted(names)])
+        seen += [each["modelName"] for each in result["modelSummaries"]]
+        if "nextToken" not in result:
+            break
+        params = {**params, "nextToken": result["nextToken"]}
+        is_added, name = next(edits, (True, "000"))
+        names = names | {name} if is_added else names - {name}
+        staying -= {name}
+    assert staying <= set(seen)
+    assert all(seen.count(name) == 1 for name in staying)

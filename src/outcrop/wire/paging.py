@@ -1,7 +1,8 @@
 """Pages of a list, with tokens only their own operation and request take back.
 
-A token holds a position and a digest of the request it continues. It is no secret and needs none:
-it leads nowhere that the same request could not go. Any node can read it.
+A token holds a position, marks of the items on both sides of it, by which the place is found again
+in a list that has changed, and a digest of the request it continues. It is no secret and needs
+none: it leads nowhere that the same request could not go. Any node can read it.
 """
 
 import base64
@@ -17,6 +18,8 @@ from outcrop.wire.spec import Operation, Pagination
 DEFAULT_LIMIT = 100
 _DIGEST_BYTES = 16
 _POSITION_BYTES = 5
+_MARK_BYTES = 8
+_PLACE_BYTES = _POSITION_BYTES + 2 * _MARK_BYTES
 
 
 class NotPaginated(Exception):
@@ -35,16 +38,13 @@ def page(
         raise NotPaginated(operation.name)
     digest = _digest(operation, facts, params)
     token = params.get(facts.input_token)
-    start = 0 if token is None else _position(facts, token, digest)
-    if start > len(items):
-        # Items went away since the last page: what is left has been seen.
-        start = len(items)
+    start = 0 if token is None else _resume(items, _place(facts, token, digest))
     end = start + _limit(facts, params, default_limit)
     result: dict[str, Any] = {facts.result_key: list(items[start:end])}
     if facts.more_key:
         result[facts.more_key] = end < len(items)
     if end < len(items):
-        result[facts.output_token] = _token(end, digest)
+        result[facts.output_token] = _token(items, end, digest)
     return result
 
 
@@ -59,24 +59,44 @@ def _digest(operation: Operation, facts: Pagination, params: Mapping[str, Any]) 
     return hashlib.blake2b(json.encode(request), digest_size=_DIGEST_BYTES).digest()
 
 
-def _token(position: int, digest: bytes) -> str:
+def _token(items: Sequence[Any], position: int, digest: bytes) -> str:
     place = position.to_bytes(_POSITION_BYTES, "big")
+    place += _mark(items[position - 1]) + _mark(items[position])
     return base64.urlsafe_b64encode(place + _seal(place, digest)).decode()
+
+
+def _mark(item: Any) -> bytes:
+    return hashlib.blake2b(json.encode(item), digest_size=_MARK_BYTES).digest()
 
 
 def _seal(place: bytes, digest: bytes) -> bytes:
     return hashlib.blake2b(place, key=digest, digest_size=_DIGEST_BYTES).digest()
 
 
-def _position(facts: Pagination, token: str, digest: bytes) -> int:
+def _place(facts: Pagination, token: str, digest: bytes) -> bytes:
     try:
         data = base64.b64decode(token, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         data = b""
-    place, seal = data[:_POSITION_BYTES], data[_POSITION_BYTES:]
-    if seal != _seal(place, digest):
+    place, seal = data[:_PLACE_BYTES], data[_PLACE_BYTES:]
+    if len(place) < _PLACE_BYTES or seal != _seal(place, digest):
         raise ValidationException(
             f"The {facts.input_token} value is not valid. Use the value that the previous response "
             "to the same request returned, and try again."
         )
-    return int.from_bytes(place, "big")
+    return place
+
+
+def _resume(items: Sequence[Any], place: bytes) -> int:
+    """Where the next page begins: after the last item seen or, where that is gone, at the one that
+    followed it."""
+    position = int.from_bytes(place[:_POSITION_BYTES], "big")
+    last = place[_POSITION_BYTES : _POSITION_BYTES + _MARK_BYTES]
+    following = place[_POSITION_BYTES + _MARK_BYTES :]
+    if position <= len(items) and _mark(items[position - 1]) == last:
+        return position
+    marks = [_mark(item) for item in items]
+    if last in marks:
+        return marks.index(last) + 1
+    # Both are gone or changed: what is left of a list that shrank has been seen.
+    return marks.index(following) if following in marks else min(position, len(items))
