@@ -74,6 +74,7 @@ BAD_FORMS = {
     "broken UTF-8 in a key": ("iam", "GetUser", "User%ffName=a"),
     "an entry without a key": ("sns", "CreateTopic", "Attributes.entry.1.value=b"),
     "a key of many levels": ("iam", "GetUser", ".".join("a" * (MAX_DEPTH + 2)) + "=1"),
+    "an item far beyond its list": ("iam", "CreateUser", "Tags.member.999999999.Key=a"),
     "very many fields": ("iam", "GetUser", "&" * MAX_FIELDS),
 }
 

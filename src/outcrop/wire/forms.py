@@ -25,7 +25,7 @@ MAX_DEPTH = 32
 
 _ACTION = re.compile(r"(?:^|&)Action=([A-Za-z0-9]{1,128})(?=&|$)")
 _VERSION = re.compile(r"(?:^|&)Version=([0-9-]{1,32})(?=&|$)")
-_INDEX = re.compile(r"[0-9]{1,6}", re.ASCII)
+_MAX_INDEX_DIGITS = 6
 
 
 @dataclass(slots=True)
@@ -34,8 +34,11 @@ class _Node:
     children: dict[str, "_Node"] = field(default_factory=dict[str, "_Node"])
 
     def numbered(self) -> list["_Node"]:
-        indices = sorted(int(key) for key in self.children if _INDEX.fullmatch(key))
-        by_index = {int(k): node for k, node in self.children.items() if _INDEX.fullmatch(k)}
+        numbers = [key for key in self.children if key.isascii() and key.isdigit()]
+        if any(len(key) > _MAX_INDEX_DIGITS for key in numbers):
+            raise SerializationException("The index of an item of a list is too large.")
+        indices = sorted(map(int, numbers))
+        by_index = {int(key): self.children[key] for key in numbers}
         return [by_index[index] for index in dict.fromkeys(indices)]
 
     def items(self, *names: str) -> "_Node":
