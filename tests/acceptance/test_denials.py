@@ -235,14 +235,32 @@ def test_bedrock_spells_the_member_message_with_a_capital(account: Account) -> N
 
 def test_s3_answers_access_denied_in_xml(account: Account) -> None:
     person = account.user()
+    bucket = "a-bucket-that-nobody-made"
+    for operation, params, action, resource in (
+        ("list_buckets", {}, "s3:ListAllMyBuckets", ""),
+        (
+            "get_object",
+            {"Bucket": bucket, "Key": "k"},
+            "s3:GetObject",
+            f"arn:aws:s3:::{bucket}/k",
+        ),
+    ):
+        with pytest.raises(ClientError) as caught:
+            person.ask(f"s3:{operation}", **params)
+        told = sentence(person, action, resource, no("identity-based policy", action))
+        assert refused(caught.value) == (403, "AccessDenied", told)
+
+
+def test_ec2_answers_unauthorized_operation(account: Account) -> None:
+    person = account.user()
+    action = "ec2:DescribeVpcs"
     with pytest.raises(ClientError) as caught:
-        person.ask("s3:list_buckets")
-    status, code, message = refused(caught.value)
-    assert (status, code) == (403, "AccessDenied")
-    action = "s3:ListAllMyBuckets"
-    assert message in (
-        "Access Denied",
-        sentence(person, action, "", no("identity-based policy", action)),
+        person.ask("ec2:describe_vpcs")
+    told = sentence(person, action, "", no("identity-based policy", action))
+    assert refused(caught.value) == (
+        403,
+        "UnauthorizedOperation",
+        f"You are not authorized to perform this operation. {told}",
     )
 
 

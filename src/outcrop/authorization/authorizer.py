@@ -5,7 +5,7 @@ those policies name: it is remembered by exactly these, and forgotten with any c
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from outcrop.authorization.access import Access, Endpoint, Facts, FindEndpoint, FindFacts
@@ -13,6 +13,7 @@ from outcrop.authorization.compiled import Precompiler, compile_policy
 from outcrop.authorization.context import TIME_KEYS, Context, Setting
 from outcrop.authorization.denials import denial
 from outcrop.authorization.explaining import explain_lines
+from outcrop.authorization.moments import Moments, find_moments, place_among
 from outcrop.identity import Caller, Principal, Session
 from outcrop.security.policy.document import Kind, Policy
 from outcrop.security.policy.evaluate import Decision, Layers, Request, Subject, decide, explain
@@ -30,14 +31,15 @@ _GONE = Decision(allowed=False, reason="implicit-deny", layer="identity", policy
 @dataclass(slots=True)
 class Standing:
     """What a caller may, whatever it asks: the layers that do not depend on the resource.
-    ``keys`` are the condition keys that they name, in a fixed order."""
+    ``keys`` are the condition keys that they name but for the time, in a fixed order; at
+    ``moments`` decisions change with the time, and without these nothing may be remembered."""
 
     session: Session | None
     subject: Subject
     layers: Layers
     keys: tuple[str, ...]
     tags: Mapping[str, str]
-    is_lasting: bool
+    moments: Moments | None
     decisions: dict[tuple[object, ...], Decision] = field(
         default_factory=dict["tuple[object, ...]", Decision]
     )
@@ -91,8 +93,8 @@ class Authorizer:
         if standing is None:
             return _GONE
         facts = await self._facts(access)
-        if facts is None and standing.is_lasting:
-            return _remembered(standing, setting, access)
+        if facts is None and standing.moments is not None:
+            return _remembered(standing, standing.moments, setting, access)
         question = _question(standing, setting, access, facts)
         return decide(question.request, question.layers)
 
@@ -140,15 +142,16 @@ class Authorizer:
             if endpoint and endpoint_policy is not None
             else None,
         )
-        keys = _named_keys(layers)
+        named = list(_policies(layers))
+        keys = frozenset[str]().union(*(policy.keys for policy in named))
         tags = _overlaid(policies.tags, caller.session.tags if caller.session else {})
         return Standing(
             session=caller.session,
             subject=subject_of(caller.principal),
             layers=layers,
-            keys=tuple(sorted(keys)),
+            keys=tuple(sorted(keys - TIME_KEYS)),
             tags=tags,
-            is_lasting=not keys & TIME_KEYS,
+            moments=find_moments(named),
         )
 
     def _session_policies(self, session: Session) -> tuple[Policy, ...] | None:
@@ -181,11 +184,15 @@ def _overlaid(own: Mapping[str, str], passed: Mapping[str, str]) -> Mapping[str,
     return {**{key: own[key] for key in own if key.casefold() not in keys}, **passed}
 
 
-def _remembered(standing: Standing, setting: Setting, access: Access) -> Decision:
-    keys = Context(setting, standing.tags, access, None).select(standing.keys)
-    asked = (access.action, access.resource, *map(keys.get, standing.keys))
+def _remembered(standing: Standing, moments: Moments, setting: Setting, access: Access) -> Decision:
+    context = Context(setting, standing.tags, access, None)
+    keys = context.select(standing.keys)
+    place = place_among(moments, setting.now) if moments else None
+    asked = (access.action, access.resource, place, *map(keys.get, standing.keys))
     decision = standing.decisions.get(asked)
     if decision is None:
+        if moments:
+            keys |= context.select(TIME_KEYS)
         request = Request(standing.subject, access.action, access.resource, None, keys)
         decision = decide(request, standing.layers)
         if len(standing.decisions) >= _DECISIONS:
@@ -199,6 +206,8 @@ def _question(
 ) -> Question:
     access = _named(access, facts)
     layers, names = standing.layers, set(standing.keys)
+    if standing.moments != ():
+        names |= TIME_KEYS
     if facts is not None and facts.policy is not None:
         resource = compile_policy(facts.policy, facts.kind, access.resource)
         layers = replace(layers, resource=resource, resource_decides=facts.decides)
@@ -231,8 +240,11 @@ def _compiled(texts: Iterable[NamedText], kind: Kind) -> tuple[Policy, ...]:
     return tuple(compile_policy(each.text, kind, each.name) for each in texts)
 
 
-def _named_keys(layers: Layers) -> frozenset[str]:
-    policies = [*layers.identity, *(layers.session or ())]
-    policies += [policy for level in layers.service_control for policy in level]
-    policies += [policy for policy in (layers.boundary, layers.endpoint) if policy is not None]
-    return frozenset(key for policy in policies for key in policy.keys)
+def _policies(layers: Layers) -> Iterator[Policy]:
+    yield from layers.identity
+    yield from layers.session or ()
+    for level in layers.service_control:
+        yield from level
+    for policy in (layers.boundary, layers.endpoint):
+        if policy is not None:
+            yield policy
