@@ -28,6 +28,7 @@ from outcrop.services.call import Answer, Answered, Call, RawAnswer, StreamAnswe
 from outcrop.services.offload import read_beside
 from outcrop.services.operation import aws_stream_error, find_handler
 from outcrop.wire import json
+from outcrop.wire.compression import decompressed, is_compressed
 from outcrop.wire.http import Request, Response
 from outcrop.wire.parse import parse_request
 from outcrop.wire.routing import Match
@@ -159,6 +160,9 @@ def _body_checksum(operation: Operation) -> BodyChecksum:
 
 async def _read_params(match: Match, request: Request) -> dict[str, Any]:
     try:
+        if is_compressed(match.operation, request):
+            # A small body may open to a large one.
+            request = await asyncio.to_thread(decompressed, request)
         return await read_beside(len(request.body), lambda: _params(match, request))
     except AWSError:
         # That an operation is not there counts more than how it was asked for.
