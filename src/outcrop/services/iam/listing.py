@@ -1,4 +1,4 @@
-"""IAM's lists: filtered by path, a page at a time, always saying whether there is more."""
+"""IAM's lists: filtered by path, a page at a time, several lists as one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,12 +9,12 @@ from outcrop.wire.paging import page
 from outcrop.wire.spec import Pagination
 
 _ENTRIES: Final = "entries"
+_AS_ONE: Final = Pagination("Marker", "Marker", "MaxItems", _ENTRIES, "IsTruncated")
 
 
 def listed(call: Call, params: Mapping[str, Any], items: Sequence[Any]) -> dict[str, Any]:
     """The page of ``items`` that is asked for."""
-    result = page(call.operation, params, items)
-    return {**result, "IsTruncated": "Marker" in result}
+    return page(call.operation, params, items)
 
 
 def listed_together(
@@ -22,14 +22,11 @@ def listed_together(
 ) -> dict[str, Any]:
     """One page over several lists, one after the other; each is named by its member."""
     entries = [{"list": name, "item": item} for name, items in lists.items() for item in items]
-    as_one = replace(
-        call.operation, pagination=Pagination("Marker", "Marker", "MaxItems", _ENTRIES)
-    )
-    found = page(as_one, params, entries)
+    found = page(replace(call.operation, pagination=_AS_ONE), params, entries)
     result: dict[str, Any] = {name: [] for name in lists}
     for entry in found.pop(_ENTRIES):
         result[entry["list"]].append(entry["item"])
-    return {**result, **found, "IsTruncated": "Marker" in found}
+    return {**result, **found}
 
 
 def starts_with(path: str, params: Mapping[str, Any]) -> bool:

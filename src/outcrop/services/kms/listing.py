@@ -1,4 +1,4 @@
-"""Pages as KMS gives them: a marker, and whether the list was cut."""
+"""Pages as KMS gives them: a marker that is not its own is told in KMS's words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,6 @@ def page_of(
     default_limit: int = 50,
 ) -> dict[str, Any]:
     try:
-        result = page(call.operation, params, items, default_limit)
+        return page(call.operation, params, items, default_limit)
     except ValidationException as error:
         raise ServiceError("InvalidMarkerException", error.message) from error
-    return {**result, "Truncated": "NextMarker" in result}
