@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from in_process import ADMIN, Client, Inside, running_inside
 from kms_requests import (
     ACCOUNT,
@@ -204,3 +205,17 @@ async def test_values_are_nowhere_in_the_data_directory(
     held = b"".join(file.read_bytes() for file in (tmp_path / "data").rglob("*") if file.is_file())
     assert b"secretsmanager:secret" in held
     assert VALUE not in held
+
+
+async def test_a_denial_has_the_status_of_this_service(inside: Inside, admin: Client) -> None:
+    await make(admin)
+    ann = await user(inside, "ann")
+    with pytest.raises(ClientError) as caught:
+        await ann.ask(SERVICE, "GetSecretValue", SecretId="db")
+    answer: Any = caught.value.response
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert answer["Error"]["Code"] == "AccessDeniedException"
+    assert (
+        "is not authorized to perform: secretsmanager:GetSecretValue on resource: db because"
+        in (answer["Error"]["Message"])
+    )
