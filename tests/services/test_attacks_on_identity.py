@@ -250,3 +250,31 @@ async def test_the_region_of_a_request_is_the_one_it_is_signed_for(
     assert response.status == status
     if status == 403:
         assert response.headers["x-amzn-ErrorType"].startswith("InvalidSignatureException")
+
+
+async def test_what_a_caller_names_writes_no_lines_of_the_log(
+    inside: Inside, caplog: pytest.LogCaptureFixture
+) -> None:
+    low = await user(inside, "low", allow("iam:ListUsers"))
+    for hostile in ("a\nforged: admin may everything", "a\x1b[2Jforged", "a\u2028forged"):
+        caplog.clear()
+        await code_of(low, "secretsmanager", "GetSecretValue", SecretId=hostile)
+        (record,) = caplog.records
+        assert "forged" in record.getMessage()
+        assert record.getMessage().isprintable()
+
+
+async def test_the_root_user_s_federated_users_have_what_their_policy_names(
+    inside: Inside,
+) -> None:
+    stores = inside.deployment.state.stores
+    root = await stores.identities.get_user(ACCOUNT, "root")
+    client = inside.client(Keys.of(await stores.keys.create_access_key(root)))
+    policy = document(allow("kms:ListKeys"))
+    answer = await client.ask("sts", "GetFederationToken", Name="fed", Policy=policy)
+    federated = inside.client(Keys.answered(answer))
+    assert await code_of(federated, "kms", "ListKeys") == "ok"
+    assert await code_of(federated, "kms", "ListAliases") == "AccessDeniedException"
+    bare = await client.ask("sts", "GetFederationToken", Name="bare")
+    code = await code_of(inside.client(Keys.answered(bare)), "kms", "ListKeys")
+    assert code == "AccessDeniedException"

@@ -17,7 +17,8 @@ from outcrop.authorization.moments import Moments, find_moments, place_among
 from outcrop.identity import Caller, Principal, Session
 from outcrop.security.policy.document import Kind, Policy
 from outcrop.security.policy.evaluate import Decision, Layers, Request, Subject, decide, explain
-from outcrop.stores.identities import NamedText
+from outcrop.stores.iam_names import FULL_ACCESS
+from outcrop.stores.identities import FULL_ACCESS_TEXT, NamedText, PrincipalPolicies
 from outcrop.stores.opened import Stores
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class Authorizer:
             service_control=tuple(
                 _compiled(level, "service-control") for level in policies.service_control
             ),
-            identity=_compiled(policies.identity, "identity"),
+            identity=_compiled(_own_policies(issuer, policies), "identity"),
             boundary=next(iter(_compiled(filter(None, [policies.boundary]), "boundary")), None),
             session=self._session_policies(caller.session) if caller.session else None,
             endpoint=compile_policy(endpoint_policy, "endpoint", endpoint.id)
@@ -173,9 +174,25 @@ class Authorizer:
             "denied: %s may not %s on %s: %s",
             setting.caller.arn,
             access.action,
-            access.resource,
-            "; ".join(why),
+            _in_a_line(access.resource),
+            _in_a_line("; ".join(why)),
         )
+
+
+def _in_a_line(text: str) -> str:
+    """What callers name may hold line ends and codes of terminals: a log shows them escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def _own_policies(issuer: Principal, policies: PrincipalPolicies) -> tuple[NamedText, ...]:
+    """The root user needs none; those whom it federates may what their session policies name."""
+    if issuer.kind == "root":
+        return (NamedText(FULL_ACCESS, FULL_ACCESS_TEXT),)
+    return policies.identity
 
 
 def _overlaid(own: Mapping[str, str], passed: Mapping[str, str]) -> Mapping[str, str]:
