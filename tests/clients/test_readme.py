@@ -1,4 +1,4 @@
-"""The README's commands on the account, as they stand there, and the examples beside them."""
+"""The commands of the README and the pages on the account, as they stand there, and the examples."""
 
 import base64
 import re
@@ -16,6 +16,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUICKSTART = ROOT / "scripts" / "quickstart"
 ACCOUNT_PART = README.split("\n## The account around it\n")[1].split("\n## ")[0]
 ONE_USER, ONE_ROLE, KEYS_AND_OBJECTS = re.findall(r"```sh\n(.*?)```", ACCOUNT_PART, re.DOTALL)
+
+NETWORKS = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+(ONE_ENDPOINT,) = re.findall(r"```sh\n(.*?)```", NETWORKS, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,16 @@ def test_a_key_seals_a_text_a_secret_and_an_object(own_gateway: Gateway, aws_v2:
     assert secrets.get_secret_value(SecretId="db/password")["SecretString"] == "hunter2"
     kept = s3.get_object(Bucket="corpus", Key="README.md")
     assert (kept["SSEKMSKeyId"], kept["Body"].read()) == (key, README.encode())
+
+
+def test_a_private_endpoint_is_made(own_gateway: Gateway, aws_v2: Path) -> None:
+    *_, row = _run(ONE_ENDPOINT, own_gateway, aws_v2).splitlines()
+    endpoint = row.split()[0]
+    (made,) = own_gateway.client("ec2").describe_vpc_endpoints(VpcEndpointIds=[endpoint])[
+        "VpcEndpoints"
+    ]
+    assert made["ServiceName"] == "com.amazonaws.us-east-1.bedrock-runtime"
+    assert '"Action": "bedrock:InvokeModel"' in made["PolicyDocument"]
 
 
 @pytest.mark.parametrize(
