@@ -1,4 +1,4 @@
-"""The commands of the README and the pages on the account, as they stand there, and the examples."""
+"""Commands of the README and the pages on the account, as they stand there, and the examples."""
 
 import base64
 import re
