@@ -121,9 +121,10 @@ def _service_linked_role(asked: Asked) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Move(Access):
-    """Leave for what something becomes: ``resource`` is its ARN now. Without a new path it keeps
-    the one it has."""
+    """Leave for what ``of`` becomes: ``noun`` of this ``name``, in the path that it has if the
+    request names no other."""
 
+    of: str = ""
     noun: Noun = "user"
     name: str = ""
     path: str | None = None
@@ -139,7 +140,8 @@ def _update(noun: Noun, operation: str, member: str) -> Rule:
         new_name = params.get(f"New{member}", name)
         if new_name == name and path is None:
             return (old,)
-        return (old, Move(old.action, old.resource, noun=noun, name=new_name, path=path))
+        new = iam_arn(asked.account, noun, new_name, path or "/")
+        return (old, Move(old.action, new, of=old.resource, noun=noun, name=new_name, path=path))
 
     return rule
 
@@ -169,7 +171,7 @@ RULES: Final[Mapping[str, Rule]] = {
 
 
 async def find_facts(stores: Stores, access: Access) -> Facts | None:
-    item = _find(stores.directory, access.resource)
+    item = _find(stores.directory, access.of if isinstance(access, Move) else access.resource)
     if item is None:
         return None
     keys: KeyValues = {f"iam:resourcetag/{key.lower()}": value for key, value in item.tags.items()}
