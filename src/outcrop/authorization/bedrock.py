@@ -22,6 +22,9 @@ _MODEL: Final = "model:"
 _PROFILE: Final = "profile:"
 _PARAMETER: Final = re.compile(r"\{([\w.]+)\}")
 _TAG_PARAMETERS: Final = ("tags", "jobTags", "modelTags", "customModelTags", "importedModelTags")
+_WITH_KEYS: Final = frozenset(
+    {"guardrailConfig", "guardrailIdentifier", "serviceTier", "agentName", "tagKeys"}
+).union(_TAG_PARAMETERS)
 _OF_ARN: Final = 5
 """Colons before the resource of an ARN."""
 
@@ -43,6 +46,9 @@ def _rule(operation: str, resources: str) -> Rule:
     action = _ACTIONS.get(operation, f"bedrock:{operation}")
     former = _FORMER.get(operation)
     parts = [_part(each.strip(), action, former) for each in resources.split(" + ")]
+    if resources == "model:{modelId}":
+        # Inference: the path of most requests.
+        return lambda asked: _on_model(asked, action, asked.params["modelId"], _keys(asked))
 
     def rule(asked: Asked) -> Sequence[Access]:
         keys = _keys(asked)
@@ -140,6 +146,8 @@ def _prefix(region: str, account: str) -> str:
 
 def _keys(asked: Asked) -> Keys:
     keys: Keys = {}
+    if _WITH_KEYS.isdisjoint(asked.params):
+        return keys
     guardrail = _guardrail(asked)
     if guardrail is not None:
         keys["bedrock:guardrailidentifier"] = guardrail
