@@ -292,6 +292,12 @@ def test_the_policy_of_an_s3_endpoint_limits_buckets(gateway: Gateway, ec2: Any)
     with pytest.raises(ClientError, match="because no VPC endpoint policy allows the s3:GetObject"):
         s3.get_object(Bucket="another-bucket", Key="a")
     assert gateway.client("s3").get_object(Bucket="another-bucket", Key="a")["Body"].read() == b"x"
+    # As if DNS led there: the standard name of S3 in the region.
+    s3.meta.events.register(
+        "before-sign",
+        lambda request, **_: request.headers.add_header("Host", "s3-us-east-1.amazonaws.com"),
+    )
+    assert s3.get_object(Bucket="my-output-bucket", Key="a")["Body"].read() == b"x"
     (shown,) = ec2.describe_route_tables(RouteTableIds=tables)["RouteTables"]
     assert endpoint["VpcEndpointId"] in [route.get("GatewayId") for route in shown["Routes"]]
 
