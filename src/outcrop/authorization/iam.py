@@ -22,9 +22,11 @@ RemoveUserFromGroup
 """
 _ON_USER: Final = """
 AttachUserPolicy CreateAccessKey CreateServiceSpecificCredential CreateUser DeleteAccessKey
-DeleteServiceSpecificCredential DeleteUser DeleteUserPermissionsBoundary DeleteUserPolicy
-DetachUserPolicy GetUser GetUserPolicy ListAccessKeys ListAttachedUserPolicies ListGroupsForUser
-ListMFADevices ListServiceSpecificCredentials ListUserPolicies ListUserTags
+DeleteLoginProfile DeleteServiceSpecificCredential DeleteUser DeleteUserPermissionsBoundary
+DeleteUserPolicy
+DetachUserPolicy GetLoginProfile GetUser GetUserPolicy ListAccessKeys ListAttachedUserPolicies
+ListGroupsForUser ListMFADevices ListSSHPublicKeys ListServiceSpecificCredentials
+ListSigningCertificates ListUserPolicies ListUserTags
 PutUserPermissionsBoundary PutUserPolicy ResetServiceSpecificCredential TagUser UntagUser
 UpdateAccessKey UpdateServiceSpecificCredential
 """
@@ -41,9 +43,20 @@ UntagPolicy
 """
 _ON_SOURCE: Final = "GetContextKeysForPrincipalPolicy SimulatePrincipalPolicy"
 _ON_EVERYTHING: Final = """
-CreateAccountAlias DeleteAccountAlias GetAccountAuthorizationDetails GetAccountSummary
-GetContextKeysForCustomPolicy ListAccountAliases SimulateCustomPolicy
+CreateAccountAlias DeleteAccountAlias GetAccountAuthorizationDetails GetAccountPasswordPolicy
+GetAccountSummary GetContextKeysForCustomPolicy ListAccountAliases SimulateCustomPolicy
 """
+
+# What accounts do not have here, in the ARNs that AWS asks leave for.
+_ABSENT: Final = {
+    "DeleteInstanceProfile": "instance-profile/{InstanceProfileName}",
+    "GetInstanceProfile": "instance-profile/{InstanceProfileName}",
+    "ListInstanceProfiles": "instance-profile{PathPrefix}",
+    "ListOpenIDConnectProviders": "oidc-provider/*",
+    "ListSAMLProviders": "saml-provider/*",
+    "ListServerCertificates": "server-certificate{PathPrefix}",
+    "ListVirtualMFADevices": "mfa/",
+}
 
 _KEYS: Final = {
     "iam:permissionsboundary": "PermissionsBoundary",
@@ -114,6 +127,18 @@ def _list_policies(asked: Asked) -> Sequence[Access]:
     return (Access("iam:ListPolicies", "*", names=named),)
 
 
+def _absent(pattern: str) -> Callable[[Asked], str]:
+    def resource(asked: Asked) -> str:
+        named = pattern.format_map({"PathPrefix": "/", **asked.params})
+        return f"arn:aws:iam::{asked.account}:{named}"
+
+    return resource
+
+
+def _provider(asked: Asked) -> str:
+    return asked.params.get("SAMLProviderArn", "*")
+
+
 def _service_linked_role(asked: Asked) -> str:
     service = asked.params["AWSServiceName"]
     return iam_arn(asked.account, "role", "*", f"/aws-service-role/{service}/")
@@ -164,6 +189,8 @@ RULES: Final[Mapping[str, Rule]] = {
     **dict(_rules("ListUsers", _below("user"))),
     **dict(_rules("ListGroups", _below("group"))),
     **dict(_rules("ListRoles", _below("role"))),
+    **{operation: _rule(operation, _absent(name)) for operation, name in _ABSENT.items()},
+    **dict(_rules("GetSAMLProvider", _provider)),
     "ListPolicies": _list_policies,
     "UpdateUser": _update("user", "UpdateUser", "UserName"),
     "UpdateGroup": _update("group", "UpdateGroup", "GroupName"),

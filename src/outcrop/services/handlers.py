@@ -18,6 +18,7 @@ from outcrop.services.ec2 import (
 )
 from outcrop.services.health import events as health_events
 from outcrop.services.iam import (
+    absent,
     access_keys,
     account,
     account_details,
@@ -46,11 +47,15 @@ from outcrop.services.kms import (
     tags as key_tags,
 )
 from outcrop.services.s3 import (
+    access_lists,
     bucket_settings,
     buckets,
     listings as object_listings,
     multipart,
+    object_tags,
     objects,
+    public_access,
+    unset,
 )
 from outcrop.services.secretsmanager import (
     listing as secret_listing,
@@ -76,6 +81,7 @@ MODULES = (
     roles,
     service_access,
     simulation,
+    absent,
     access_keys,
     account,
     group_policies,
@@ -99,6 +105,10 @@ MODULES = (
     bucket_settings,
     buckets,
     object_listings,
+    object_tags,
+    access_lists,
+    public_access,
+    unset,
     multipart,
     objects,
     secret_listing,
