@@ -72,6 +72,15 @@ def invoke(gateway: Gateway, **client: Any) -> bytes:
     return runtime.invoke_model(modelId=CLAUDE, body=BODY)["body"].read()
 
 
+def name_host(client: Any, host: str) -> None:
+    """From now on its requests are written for this host, wherever they are sent."""
+
+    def name(request: Any, **_: Any) -> None:
+        request.headers.add_header("Host", host)
+
+    client.meta.events.register("before-sign", name)
+
+
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
     answer: Any = error.value.response
     return answer["Error"]["Code"]
@@ -230,9 +239,7 @@ def test_the_region_s_own_name_reaches_an_endpoint_with_private_dns(
         made(ec2, **asked)
     # As if DNS led there: the request is written for that name and sent to the endpoint.
     runtime = through(gateway, endpoint).client("bedrock-runtime")
-    runtime.meta.events.register(
-        "before-sign", lambda request, **_: request.headers.add_header("Host", name)
-    )
+    name_host(runtime, name)
     assert runtime.invoke_model(modelId=CLAUDE, body=BODY)["body"].read()
 
 
@@ -293,10 +300,7 @@ def test_the_policy_of_an_s3_endpoint_limits_buckets(gateway: Gateway, ec2: Any)
         s3.get_object(Bucket="another-bucket", Key="a")
     assert gateway.client("s3").get_object(Bucket="another-bucket", Key="a")["Body"].read() == b"x"
     # As if DNS led there: the standard name of S3 in the region.
-    s3.meta.events.register(
-        "before-sign",
-        lambda request, **_: request.headers.add_header("Host", "s3-us-east-1.amazonaws.com"),
-    )
+    name_host(s3, "s3-us-east-1.amazonaws.com")
     assert s3.get_object(Bucket="my-output-bucket", Key="a")["Body"].read() == b"x"
     (shown,) = ec2.describe_route_tables(RouteTableIds=tables)["RouteTables"]
     assert endpoint["VpcEndpointId"] in [route.get("GatewayId") for route in shown["Routes"]]

@@ -125,13 +125,14 @@ async def test_a_job_s_role_may_do_nothing_beside_it(inside: Inside, admin: Clie
     other = await admin.ask("ec2", "CreateSubnet", VpcId=names["vpc"], CidrBlock="172.31.64.0/24")
     whole = {"ResourceType": "network-interface", "Tags": TAGS}
     more = {**whole, "Tags": [*TAGS, {"Key": "extra", "Value": "1"}]}
-    for changed in (
+    changes: tuple[dict[str, Any], ...] = (
         {"TagSpecifications": []},
         {"TagSpecifications": [{**whole, "Tags": TAGS[:1]}]},
         {"SubnetId": other["Subnet"]["SubnetId"]},
         {"Groups": [default["GroupId"]]},
         {"TagSpecifications": [more]},
-    ):
+    )
+    for changed in changes:
         asked: dict[str, Any] = {
             "SubnetId": names["subnet-Id"],
             "Groups": [names["sg-Id"]],
