@@ -134,3 +134,19 @@ def test_what_is_no_service_control_policy_is_refused(outcrop: typer.Typer, tmp_
     file.write_text("x" * 6000, encoding="utf-8")
     made = run(outcrop, "accounts", "scp", "create", "a", str(file), code=1)
     assert "has 6000 characters" in made.stderr
+
+
+def test_an_empty_account_is_deleted_and_its_number_is_not_given_again(
+    outcrop: typer.Typer,
+) -> None:
+    run(outcrop, "accounts", "create", "research", "--id", SECOND)
+    run(outcrop, "accounts", "delete", SECOND)
+    assert [row["id"] for row in listed(outcrop, "accounts")] == [FIRST]
+    assert "There is no account" in run(outcrop, "accounts", "delete", SECOND, code=1).stderr
+    again = run(outcrop, "accounts", "create", "again", "--id", SECOND, code=1)
+    assert "Its ID is not given again." in again.stderr
+
+
+def test_the_deployment_s_own_account_stays(outcrop: typer.Typer) -> None:
+    refused = run(outcrop, "accounts", "delete", FIRST, "--force", code=1)
+    assert "is the deployment's own account" in refused.stderr

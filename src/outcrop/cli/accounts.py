@@ -24,6 +24,7 @@ from outcrop.cli.options import (
 )
 from outcrop.config import Config
 from outcrop.server.state import State, open_state
+from outcrop.stores.account_removal import remove_account
 from outcrop.stores.failures import StoreError
 from outcrop.stores.iam_names import ROOT_NAME
 from outcrop.stores.service_control import attached_to
@@ -98,6 +99,28 @@ def list_accounts(
             typer.echo(msgspec.json.encode(rows).decode())
         else:
             Console().print(_table(rows))
+
+
+@app.command()
+def delete(
+    account: Annotated[str, typer.Argument(help="Its ID.")],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With everything in it, for good. Buckets stay in the way."),
+    ] = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Delete an account that holds nothing any more. Its ID is not given again."""
+
+    async def work(state: State) -> None:
+        if account == state.foundation.account:
+            raise StoreError(f"{account} is the deployment's own account, which stays.")
+        await remove_account(state.stores.resources, account, force=force)
+
+    with plain_errors():
+        _run(read_config(data_dir, config), work)
+        typer.echo(f"Account {account} is gone.", err=True)
 
 
 def _run(config: Config, work: Callable[[State], Coroutine[Any, Any, Result]]) -> Result:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from outcrop.identity import Principal, root_arn
 from outcrop.stores.failures import NameTaken, NoSuchItem
 from outcrop.stores.iam_names import FULL_ACCESS, ROOT_NAME, iam_arn, new_unique_id
-from outcrop.stores.iam_records import AccountRecord, UserRecord
+from outcrop.stores.iam_records import AccountRecord, ClosedAccount, UserRecord
 from outcrop.stores.identities import principal_of
 from outcrop.stores.resources import Item, Place, Resources, Transaction, View
 
@@ -24,8 +24,11 @@ class IdentityStore:
         record = AccountRecord(title=title, service_control=(FULL_ACCESS,))
         root = UserRecord(id=chosen, kind="root")
         async with self._resources.writing() as transaction:
+            place = Place(chosen, "", chosen)
+            if await transaction.find(ClosedAccount, place) is not None:
+                raise NameTaken(f"There was an account {chosen}. Its ID is not given again.")
             try:
-                await transaction.add(record, Place(chosen, "", chosen))
+                await transaction.add(record, place)
             except NameTaken as error:
                 raise NameTaken(f"There is an account {chosen} already.") from error
             await transaction.add(root, Place(chosen, "", ROOT_NAME), arn=root_arn(chosen))

@@ -23,6 +23,14 @@ class AccountRecord(Record, frozen=True, kw_only=True):
     service_control: tuple[str, ...] = ()
 
 
+class ClosedAccount(Record, frozen=True, kw_only=True):
+    """Named by the number of an account that is gone: nobody gets it again. Its topic is its own,
+    since nobody looks for closed accounts."""
+
+    KIND: ClassVar[str] = "accounts:closed"
+    title: str
+
+
 class ServiceControlPolicyRecord(Record, frozen=True, kw_only=True):
     """Named in the deployment: its place has no account."""
 
