@@ -7,11 +7,14 @@ A generation is a stream of events in this order:
               | ToolUseStarted (ToolUseDelta)*)*  Finished
 
 An engine that cannot read a kind of part, or honour a field, says so before ``Started``.
+
+Structs of msgspec, since some are made for every token: a frozen dataclass takes ten times as long.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 Role = Literal["user", "assistant"]
 Stop = Literal["end", "length", "stop_sequence", "tool_use"]
@@ -19,8 +22,7 @@ Truncate = Literal["none", "start", "end"]
 Logprobs = Literal["none", "generation", "all"]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """From ``start`` to before ``end`` in the request's document number ``document``, counted in
     its characters, its pages or the pieces it was given in."""
 
@@ -30,8 +32,7 @@ class Span:
     end: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Citation:
+class Citation(msgspec.Struct, frozen=True):
     """What a text rests on: the document's title, the words of it, and where they stand."""
 
     title: str | None = None
@@ -39,30 +40,26 @@ class Citation:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     text: str
     citations: tuple[Citation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class S3Location:
+class S3Location(msgspec.Struct, frozen=True):
     """Where a file lies that only an engine with access to S3 can read."""
 
     uri: str
     bucket_owner: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """``format`` is ``png``, ``jpeg``, ``gif`` or ``webp``."""
 
     format: str
     data: bytes | S3Location
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """``format`` is ``txt``, ``md``, ``csv``, ``html``, ``pdf``, ``docx`` … A document of text may
     come in pieces. Where ``citations`` are on, the answer shall name what in it rests on the
     document; ``context`` is told to the model and never cited."""
@@ -74,8 +71,7 @@ class Document:
     context: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Video:
+class Video(msgspec.Struct, frozen=True):
     format: str
     data: bytes | S3Location
 
@@ -83,8 +79,7 @@ class Video:
 Media = Image | Document | Video
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, frozen=True):
     """What a model thought before it answered. ``signature`` and ``redacted`` are the model's own
     and go back to it unread."""
 
@@ -93,13 +88,11 @@ class Reasoning:
     redacted: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CachePoint:
+class CachePoint(msgspec.Struct, frozen=True):
     """The prompt up to here will come again: an engine that can keeps what it computed of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUse:
+class ToolUse(msgspec.Struct, frozen=True):
     """A call the model made: ``input`` is the JSON object of its arguments."""
 
     id: str
@@ -107,8 +100,7 @@ class ToolUse:
     input: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(msgspec.Struct, frozen=True):
     """What the caller's tool answered; JSON results arrive here as compact JSON text."""
 
     tool_use_id: str
@@ -120,14 +112,12 @@ class ToolResult:
 Part = Text | Media | Reasoning | CachePoint | ToolUse | ToolResult
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     role: Role
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A function the model may call; ``schema`` is the JSON Schema of its arguments object."""
 
     name: str
@@ -135,16 +125,14 @@ class Tool:
     schema: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolChoice:
+class ToolChoice(msgspec.Struct, frozen=True):
     """``auto``: text or a call; ``any``: a call; ``tool``: a call of ``name``; ``none``: text."""
 
     mode: Literal["auto", "any", "tool", "none"] = "auto"
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(msgspec.Struct, frozen=True):
     """How the next token is drawn. ``None``, or the neutral value written here, means: not applied.
 
     temperature 0 is greedy. top_k keeps the k likeliest tokens, then top_p the likeliest ones whose
@@ -164,8 +152,7 @@ class Sampling:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningRequest:
+class ReasoningRequest(msgspec.Struct, frozen=True):
     """The model shall think before it answers, with at most ``budget_tokens`` or as hard as
     ``effort`` (``low``, ``medium``, ``high``) says."""
 
@@ -173,8 +160,7 @@ class ReasoningRequest:
     effort: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(msgspec.Struct, frozen=True):
     """One request for text.
 
     ``turns`` is never empty and may end with an assistant turn, which the answer then continues.
@@ -201,8 +187,7 @@ class Generation:
     cached: frozenset[Literal["system", "tools"]] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """One token of prompt or answer. ``logprob`` is the natural logarithm of its probability under
     the model, before any sampler changed the distribution; ``None`` for the first of a prompt and
     for those of the chat template alone, in which the caller has no part."""
@@ -213,8 +198,7 @@ class Token:
     by_caller: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The prompt is read. ``input_tokens`` is 0 where the engine learns the count at the end only;
     ``prompt_tokens`` is filled when ``logprobs`` is ``all``."""
 
@@ -222,8 +206,7 @@ class Started:
     prompt_tokens: tuple[Token, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True):
     """A piece of the answer: whole characters, never part of a stop sequence.
 
     ``output_tokens`` counts all tokens generated so far; ``tokens`` is filled when logprobs are
@@ -235,21 +218,18 @@ class TextDelta:
     tokens: tuple[Token, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TextStarted:
+class TextStarted(msgspec.Struct, frozen=True):
     """What follows belongs to another text than what came before. Only answers with citations have
     several texts in a row: each citation is of a whole one."""
 
 
-@dataclass(frozen=True, slots=True)
-class CitationDelta:
+class CitationDelta(msgspec.Struct, frozen=True):
     """The text that is being told, its start or its end, rests on this."""
 
     citation: Citation
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningDelta:
+class ReasoningDelta(msgspec.Struct, frozen=True):
     """A piece of the model's thought; ``signature`` and ``redacted`` come in pieces of their own,
     with empty text."""
 
@@ -259,22 +239,19 @@ class ReasoningDelta:
     redacted: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUseStarted:
+class ToolUseStarted(msgspec.Struct, frozen=True):
     id: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUseDelta:
+class ToolUseDelta(msgspec.Struct, frozen=True):
     """A piece of the JSON text of the arguments of the tool use that started last."""
 
     json: str
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """The end, with the counts that are billed. ``stop_sequence`` is the one met, if any. Of the
     prompt, ``cache_read_tokens`` were taken from a cache that the caller asked for and
     ``cache_write_tokens`` put into it; ``input_tokens`` counts the rest."""
@@ -302,8 +279,7 @@ Event = (
 AnswerPart = Text | Reasoning | ToolUse
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True):
     """A whole answer: the events of one generation, folded."""
 
     parts: tuple[AnswerPart, ...]
@@ -325,8 +301,7 @@ class Completion:
         return tuple(part for part in self.parts if isinstance(part, ToolUse))
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingRequest:
+class EmbeddingRequest(msgspec.Struct, frozen=True):
     """Texts to embed. ``dimensions`` is the length of vector the caller must get, ``max_tokens``
     the model's own limit of one text; ``input_type`` (search_query, …) reaches engines that use it.
     """
@@ -339,8 +314,7 @@ class EmbeddingRequest:
     input_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Embeddings:
+class Embeddings(msgspec.Struct, frozen=True):
     """One vector a text, in order, and the tokens each text had by the engine's tokenizer."""
 
     vectors: tuple[Sequence[float], ...]

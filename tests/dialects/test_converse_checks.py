@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from msgspec import structs
 
 from outcrop.catalog.model import Model, Parameter
 from outcrop.dialects import converse
@@ -122,7 +123,9 @@ def test_additional_fields_go_through_the_familys_dialect() -> None:
     def extend(generation: Generation, fields: Any, model: Model) -> Generation:
         if "top_k" not in fields:
             raise ValidationException("unknown field")
-        return replace(generation, sampling=replace(generation.sampling, top_k=fields["top_k"]))
+        return structs.replace(
+            generation, sampling=structs.replace(generation.sampling, top_k=fields["top_k"])
+        )
 
     params = _params(additionalModelRequestFields={"top_k": 3})
     assert converse.parse(params, _MODEL, extend).sampling.top_k == 3

@@ -1,7 +1,6 @@
 """Claude, Titan Text and Nova: what each parameter becomes, what is refused and in which words."""
 
 import contextlib
-from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +8,7 @@ import msgspec
 import pytest
 from family_recordings import models, rendering
 from hypothesis import given, settings, strategies as st
+from msgspec.structs import replace
 
 from outcrop.dialects import anthropic, nova, titan_text
 from outcrop.errors import ValidationException

@@ -3,10 +3,10 @@
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from outcrop.config import OpenAI
 from outcrop.engines.openai import OpenAIEngine

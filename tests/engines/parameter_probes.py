@@ -1,7 +1,8 @@
 """One request for each row of docs/parameters.md that asks an engine for exactly that."""
 
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from outcrop.generation import (
     CachePoint,

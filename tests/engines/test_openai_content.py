@@ -1,10 +1,10 @@
 """Media, thoughts and cache points through the OpenAI engine, as the servers document them."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from openai_server import ASK, WEATHER, asked, collect, delta, sent, serving, total
 
 from outcrop.engines.openai import peers, request

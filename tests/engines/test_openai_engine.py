@@ -2,11 +2,11 @@
 
 import json
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from msgspec.structs import replace
 from openai_server import ASK, FORCED, WEATHER, asked, call, collect, delta, serving, text, total
 
 from outcrop.config import ConfigError, OpenAI

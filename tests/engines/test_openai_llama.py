@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from outcrop.config import OpenAI
 from outcrop.engines.modelfiles import ModelStore

@@ -5,7 +5,6 @@ import base64
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.session import Session
 from botocore.validate import ParamValidator
+from msgspec.structs import replace
 
 from outcrop.config import ConfigError, Upstream
 from outcrop.engines.protocol import (

@@ -1,10 +1,10 @@
 """What an engine that reads only text gets of documents, media, thoughts and cache points."""
 
-from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 from hypothesis import given, strategies as st
+from msgspec.structs import replace
 
 from outcrop.generation import (
     CachePoint,

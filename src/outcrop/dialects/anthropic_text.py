@@ -4,8 +4,9 @@ Ranges are the catalog's; ``max_tokens_to_sample`` may be left out, as the user 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from outcrop.catalog.model import Model
 from outcrop.dialects import settings

@@ -4,8 +4,9 @@ Texts are the provider's, as public reports of 2025 and 2026 quote them.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, cast
+
+from msgspec.structs import replace
 
 from outcrop.catalog.model import Model
 from outcrop.dialects import settings

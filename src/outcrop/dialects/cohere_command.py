@@ -7,8 +7,9 @@ no recording shows where the service puts them.
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from outcrop.catalog.model import Model
 from outcrop.dialects import schema, scores, settings

@@ -5,10 +5,10 @@ requestMetadata, change no answer and pass.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from outcrop.catalog.model import Model
 from outcrop.dialects.converse_blocks import read_cache_point, unsupported_field

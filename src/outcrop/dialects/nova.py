@@ -5,8 +5,9 @@ Members may be spelt as the guide does or as recorded clients do (``max_new_toke
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from outcrop.catalog.model import Model
 from outcrop.dialects import nova_answers, nova_blocks, settings

@@ -4,8 +4,10 @@ Where the catalog gives a member's range or default, the catalog's counts.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
 
 from outcrop.catalog.model import Model
 from outcrop.dialects import schema
@@ -13,7 +15,7 @@ from outcrop.errors import ValidationException
 from outcrop.generation import Generation, ReasoningRequest, Sampling
 
 EFFORTS: Final = ("low", "medium", "high")
-_OF_SAMPLING: Final = frozenset(field.name for field in fields(Sampling))
+_OF_SAMPLING: Final = frozenset(Sampling.__struct_fields__)
 
 
 def unchanged(value: Any) -> Any:

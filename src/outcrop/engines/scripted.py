@@ -4,7 +4,6 @@ answers. It pretends no model and is never a default."""
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
-from dataclasses import fields
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from outcrop.generation import (
 DIMENSIONS = 384
 # The event loop gets a turn after so many events, even where the reader never waits.
 _TURN = 32
-_SAMPLERS = tuple(field.name for field in fields(Sampling))
+_SAMPLERS = Sampling.__struct_fields__
 _MEDIA = ("image", "document, text", "document, pdf", "document, office", "video")
 _WAITS = (script.Pause, script.Sleep)
 _DELTAS = (TextDelta, ReasoningDelta, ToolUseDelta)

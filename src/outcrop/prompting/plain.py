@@ -8,7 +8,8 @@ could check their signatures. Whatever cannot be read as text raises ``Unreadabl
 import codecs
 import html
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from outcrop.generation import (
     CachePoint,

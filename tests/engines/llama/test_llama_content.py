@@ -1,9 +1,8 @@
 """Documents, media, thoughts and cache points on the embedded engine."""
 
-from dataclasses import replace
-
 import pytest
 from llama_asking import GREEDY, ask, asking
+from msgspec.structs import replace
 
 from outcrop.engines.llama.engine import LlamaEngine
 from outcrop.engines.protocol import Unsupported

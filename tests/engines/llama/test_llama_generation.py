@@ -1,8 +1,8 @@
 import asyncio
-from dataclasses import replace
 
 import pytest
 from llama_asking import CONTEXT, ENDLESS, GREEDY, QUESTION, Answer, ask, asking, until
+from msgspec.structs import replace
 
 from outcrop.engines.llama.engine import LlamaEngine
 from outcrop.engines.protocol import InputTooLong, Unsupported

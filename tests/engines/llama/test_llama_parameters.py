@@ -1,10 +1,10 @@
 """The embedded engine honours and refuses exactly what it declares for docs/parameters.md."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from llama_asking import ask, asking
+from msgspec.structs import replace
 from parameter_probes import PLAIN, TEXT_PROBES
 
 from outcrop.engines.honours import TEXT

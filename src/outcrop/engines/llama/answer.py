@@ -1,7 +1,8 @@
 """One answer while it arrives: chunks of the engine in, events out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from outcrop.engines.llama.messages import Chunk
 from outcrop.engines.llama.scoring import Scorer

@@ -8,7 +8,8 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import fields, replace
+
+from msgspec.structs import replace
 
 from outcrop.catalog.model import Model
 from outcrop.engines.protocol import (
@@ -38,7 +39,7 @@ _UNREAD_EVENTS = 64
 """Events that the faster of several parallel answers may be ahead of the reader."""
 
 _NEUTRAL = Sampling()
-_SAMPLERS = frozenset(field.name for field in fields(Sampling))
+_SAMPLERS = frozenset(Sampling.__struct_fields__)
 
 
 class Run:
