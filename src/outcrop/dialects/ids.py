@@ -31,7 +31,8 @@ def nova_tool_use_id(engine_id: str) -> str:
 
 
 def _base58(source: str) -> str:
-    number = int.from_bytes(_digest(source))
+    # What lies above the characters taken would only make the divisions longer.
+    number = int.from_bytes(_digest(source)) % len(_BASE58) ** _ANTHROPIC_CHARS
     pairs: list[str] = []
     for _ in range(_ANTHROPIC_CHARS // 2):
         number, pair = divmod(number, len(_PAIRS))

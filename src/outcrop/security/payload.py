@@ -24,6 +24,7 @@ Headers = Sequence[tuple[str, str]]
 
 _UNSIGNED = PayloadProof("unsigned")
 _CHECKSUM_PREFIX = "x-amz-checksum-"
+_PROMISES = ("content-md5", _CHECKSUM_PREFIX, "x-amz-sdk-checksum-algorithm")
 _CHUNKED = frozenset({"chunks", "chunks-trailer", "unsigned-trailer"})
 _NOT_VALUES = frozenset({"algorithm", "mode", "type"})
 _DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -143,6 +144,9 @@ async def proven(request: Request, proof: PayloadProof | None, checksum: BodyChe
 
 def check_body(request: Request, checksum: BodyChecksum) -> None:
     """A body in memory against Content-MD5 and checksum headers; its SHA-256 is the signature's."""
+    promises = [name for name, _ in request.headers if name.startswith(_PROMISES)]
+    if not promises and checksum != "required":
+        return
     md5 = _md5(request.headers)
     if md5 is not None:
         md5.checksum.update(request.body)

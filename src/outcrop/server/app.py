@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, cast
-from uuid import uuid4
 
 from outcrop import __version__
 from outcrop.authorization.session_bounds import check_session
@@ -70,7 +70,7 @@ class App:
         """Match, authenticate, parse and validate, authorize, handle, serialize or frame."""
         if request.raw_path == HEALTH:
             return self._health()
-        request_id = str(uuid4())
+        request_id = _new_request_id()
         matched: Match | None = None
         try:
             match = matched = self._deployment.router.match(request)
@@ -142,6 +142,14 @@ _SHUTTING_DOWN = "The server is shutting down. Retry your request."
 _INTERNAL = "The server encountered an internal error. Retry your request."
 
 
+def _new_request_id() -> str:
+    """A random UUID, in a third of the time that ``uuid4`` takes."""
+    random = os.urandom(16)
+    digits = random.hex()
+    variant = "89ab"[random[8] >> 6]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
 def _stream_methods() -> frozenset[str]:
     return frozenset(
         operation.method
@@ -163,7 +171,7 @@ async def _read_params(match: Match, request: Request) -> dict[str, Any]:
         if is_compressed(match.operation, request):
             # A small body may open to a large one.
             request = await asyncio.to_thread(decompressed, request)
-        return await read_beside(len(request.body), lambda: _params(match, request))
+        return await read_beside(len(request.body), _params, match, request)
     except AWSError:
         # That an operation is not there counts more than how it was asked for.
         get_handler(match.operation)

@@ -144,8 +144,7 @@ class Bridge:
             await _send_whole(send, _refusal(refused.status, refused.code, str(refused)))
             return
         request = self._request(scope, body)
-        watcher = asyncio.create_task(_cancel_when_gone(receive, work))
-        await self._answer(request, send, watcher)
+        await self._answer(request, send, _Watcher(receive, work))
 
     async def _serve_upload(
         self, head: Request, receive: Receive, send: Send, work: Work, *, is_http1: bool
@@ -157,12 +156,12 @@ class Bridge:
             waits_to_send=(head.header("expect") or "").lower() == "100-continue",
             piece_timeout_s=self._piece_timeout_s,
         )
-        watcher = asyncio.create_task(_cancel_when_gone(receive, work, upload.at_end))
+        watcher = _Watcher(receive, work, upload.at_end)
         closing = upload.closing(send) if is_http1 else send
         await self._answer(replace(head, incoming=upload), closing, watcher)
         await upload.drain()
 
-    async def _answer(self, request: Request, send: Send, watcher: Work) -> None:
+    async def _answer(self, request: Request, send: Send, watcher: "_Watcher") -> None:
         is_answered = False
         try:
             response = await self._app.handle(request)
@@ -172,13 +171,13 @@ class Bridge:
             else:
                 await self._send_stream(send, response, response.body)
         except asyncio.CancelledError as error:
-            if watcher.done():
+            if watcher.saw_it_go:
                 raise ClientGone from None
             if is_answered or STOPPING not in error.args:
                 raise
             await _send_whole(send, _stopping())
         finally:
-            watcher.cancel()
+            watcher.end()
 
     async def _send_stream(
         self, send: Send, response: Response, pieces: AsyncIterator[bytes]
@@ -221,14 +220,34 @@ class _Patience:
         self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._look)
 
 
-async def _cancel_when_gone(
-    receive: Receive, work: Work, after: asyncio.Event | None = None
-) -> None:
-    if after is not None:
-        await after.wait()
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    work.cancel()
+class _Watcher:
+    """Cancels ``work`` when its client goes away; ``after`` is when one may begin to listen.
+
+    It begins at the first turn of the event loop: an answer that is there by then costs no task."""
+
+    def __init__(self, receive: Receive, work: Work, after: asyncio.Event | None = None) -> None:
+        self.saw_it_go = False
+        self._receive = receive
+        self._work = work
+        self._after = after
+        self._task: Work | None = None
+        self._beginning = asyncio.get_running_loop().call_soon(self._begin)
+
+    def end(self) -> None:
+        self._beginning.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        if self._after is not None:
+            await self._after.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.saw_it_go = True
+        self._work.cancel()
 
 
 def _declared_bytes(scope: Scope) -> int:
@@ -250,7 +269,11 @@ def _text(raw: bytes) -> str:
 
 
 def _request(scope: Scope, body: bytes) -> Request:
-    headers = tuple((_text(name).lower(), _text(value)) for name, value in scope["headers"])
+    # Written out: a call for each name and value takes longer than all the rest.
+    text = ("utf-8", "surrogateescape")
+    headers = tuple(
+        [(name.decode(*text).lower(), value.decode(*text)) for name, value in scope["headers"]]
+    )
     client = scope.get("client")
     return Request(
         method=scope["method"],
