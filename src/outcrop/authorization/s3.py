@@ -230,15 +230,8 @@ def _delete_object(asked: Asked) -> Sequence[Access]:
 
 
 def _delete_objects(asked: Asked) -> Sequence[Access]:
-    bypasses = asked.params.get("BypassGovernanceRetention")
-    accesses: list[Access] = []
-    for each in asked.params["Delete"]["Objects"]:
-        access = deletion(asked, each["Key"], each.get("VersionId"))
-        accesses.append(access)
-        if bypasses:
-            action = "s3:BypassGovernanceRetention"
-            accesses.append(Access(action, access.resource, access.keys))
-    return accesses
+    """Its handler decides key by key."""
+    return ()
 
 
 def _get_object_attributes(asked: Asked) -> Sequence[Access]:

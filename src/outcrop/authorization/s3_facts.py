@@ -1,6 +1,11 @@
 """What decides over a bucket and the objects in it: whose it is, its tags and its policy."""
 
+import json
+from functools import lru_cache
+
 from outcrop.authorization.access import Access, Facts
+from outcrop.authorization.public_policies import is_public, listed
+from outcrop.authorization.s3 import bucket_arn
 from outcrop.stores.bucket_records import Bucket, bucket_place
 from outcrop.stores.opened import Stores
 
@@ -19,7 +24,34 @@ async def find_facts(stores: Stores, access: Access) -> Facts | None:
         account=bucket.record.account,
         # Tags of a bucket are not those of an object.
         tags={} if slash else bucket.tags,
-        policy=bucket.record.policy,
+        policy=_in_force(name, bucket.record),
         kind="bucket",
         keys={"s3:resourceaccount": bucket.record.account},
     )
+
+
+def _in_force(name: str, bucket: Bucket) -> str | None:
+    if bucket.policy is None or bucket.block is None or not bucket.block.restrict:
+        return bucket.policy
+    return _restricted(bucket_arn(bucket.region, name), bucket.account, bucket.policy)
+
+
+@lru_cache(maxsize=1024)
+def _restricted(arn: str, account: str, policy: str) -> str:
+    """RestrictPublicBuckets: a public policy counts for the bucket's own account alone."""
+    if not is_public(policy):
+        return policy
+    document = json.loads(policy)
+    statements = document["Statement"]
+    strangers = {
+        "Sid": "RestrictPublicBuckets",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, f"{arn}/*"],
+        "Condition": {
+            "StringNotEqualsIfExists": {"aws:PrincipalAccount": account},
+            "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+        },
+    }
+    return json.dumps({**document, "Statement": [*listed(statements), strangers]})

@@ -19,6 +19,15 @@ class Encryption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kms_key: str | None = None
 
 
+class PublicAccessBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """All on, as new buckets have it."""
+
+    block_acls: bool = True
+    ignore_acls: bool = True
+    block_policy: bool = True
+    restrict: bool = True
+
+
 class Bucket(Record, frozen=True, kw_only=True, omit_defaults=True):
     KIND: ClassVar[str] = "s3:bucket"
 
@@ -26,6 +35,8 @@ class Bucket(Record, frozen=True, kw_only=True, omit_defaults=True):
     region: str
     policy: str | None = None
     encryption: Encryption = Encryption()
+    block: PublicAccessBlock | None = PublicAccessBlock()
+    ownership: Literal["BucketOwnerEnforced"] | None = "BucketOwnerEnforced"
 
 
 class DataKey(Record, frozen=True, kw_only=True, omit_defaults=True):

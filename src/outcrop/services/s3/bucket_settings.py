@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
+from outcrop.authorization.public_policies import is_public, listed
+from outcrop.authorization.s3 import bucket_arn
 from outcrop.errors import ServiceError
 from outcrop.security.policy.document import MalformedPolicy, parse_policy
 from outcrop.services.call import Call
 from outcrop.services.operation import operation
-from outcrop.services.s3.owned import get_bucket, no_such_bucket, not_implemented
-from outcrop.services.s3.public_policies import is_public, listed
+from outcrop.services.s3.owned import get_bucket, malformed_xml, no_such_bucket, not_implemented
 from outcrop.stores.bucket_records import Bucket, Encryption, bucket_place
 from outcrop.stores.resources import Item
 
@@ -35,6 +36,10 @@ def _with(bucket: Item[Bucket], **fields: Any) -> Item[Bucket]:
     return replace(bucket, record=msgspec.structs.replace(bucket.record, **fields))
 
 
+async def change_record(call: Call, params: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    return await _change(call, params, lambda bucket: _with(bucket, **fields))
+
+
 @operation
 async def put_bucket_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     text = params["Policy"]
@@ -43,7 +48,15 @@ async def put_bucket_policy(call: Call, params: Mapping[str, Any]) -> dict[str, 
     except MalformedPolicy as error:
         raise ServiceError("MalformedPolicy", str(error), status=400) from error
     _require_resources_of(params["Bucket"], text)
-    return await _change(call, params, lambda bucket: _with(bucket, policy=text))
+    opens = is_public(text)
+
+    def change(bucket: Item[Bucket]) -> Item[Bucket]:
+        block = bucket.record.block
+        if opens and block is not None and block.block_policy:
+            raise _blocked(call, bucket)
+        return _with(bucket, policy=text)
+
+    return await _change(call, params, change)
 
 
 @operation
@@ -77,12 +90,7 @@ async def delete_bucket_policy(call: Call, params: Mapping[str, Any]) -> dict[st
 async def put_bucket_encryption(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     rules = params["ServerSideEncryptionConfiguration"]["Rules"]
     if len(rules) != 1 or "ApplyServerSideEncryptionByDefault" not in rules[0]:
-        raise ServiceError(
-            "MalformedXML",
-            "The XML you provided was not well-formed or did not validate against our published "
-            "schema",
-            status=400,
-        )
+        raise malformed_xml()
     default = rules[0]["ApplyServerSideEncryptionByDefault"]
     algorithm, kms_key = default["SSEAlgorithm"], default.get("KMSMasterKeyID")
     if algorithm not in ("AES256", "aws:kms") or rules[0].get("BlockedEncryptionTypes"):
@@ -138,18 +146,42 @@ async def delete_bucket_tagging(call: Call, params: Mapping[str, Any]) -> dict[s
 
 @operation
 async def get_bucket_ownership_controls(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    """There are no ACLs, so every bucket is as new ones of S3 are."""
-    await get_bucket(call, params)
-    return {"OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}}
+    ownership = (await get_bucket(call, params)).record.ownership
+    if ownership is None:
+        raise ServiceError(
+            "OwnershipControlsNotFoundError",
+            "The bucket ownership controls were not found",
+            status=404,
+            BucketName=params["Bucket"],
+        )
+    return {"OwnershipControls": {"Rules": [{"ObjectOwnership": ownership}]}}
 
 
 @operation
 async def put_bucket_ownership_controls(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    await get_bucket(call, params)
-    rules = params["OwnershipControls"]["Rules"]
-    if any(rule["ObjectOwnership"] != "BucketOwnerEnforced" for rule in rules):
+    """There are no ACLs, so every bucket is as new ones of S3 are."""
+    wanted = [rule["ObjectOwnership"] for rule in params["OwnershipControls"]["Rules"]]
+    if len(wanted) != 1:
+        raise malformed_xml()
+    require_ownership(wanted[0])
+    return await change_record(call, params, ownership=wanted[0])
+
+
+@operation
+async def delete_bucket_ownership_controls(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    return await change_record(call, params, ownership=None)
+
+
+def require_ownership(wanted: str) -> None:
+    if wanted in ("BucketOwnerPreferred", "ObjectWriter"):
         raise not_implemented("Access control lists are not implemented.")
-    return {}
+    if wanted != "BucketOwnerEnforced":
+        raise ServiceError(
+            "InvalidArgument",
+            f"Invalid x-amz-object-ownership header: {wanted}",
+            status=400,
+            ArgumentName="x-amz-object-ownership",
+        )
 
 
 def read_tag_set(tag_set: list[Mapping[str, str]], most: int) -> dict[str, str]:
@@ -161,6 +193,16 @@ def read_tag_set(tag_set: list[Mapping[str, str]], most: int) -> dict[str, str]:
     if len(tags) > most:
         raise ServiceError("BadRequest", f"Object tags cannot be greater than {most}", status=400)
     return tags
+
+
+def _blocked(call: Call, bucket: Item[Bucket]) -> ServiceError:
+    return ServiceError(
+        "AccessDenied",
+        f"User: {call.caller.arn} is not authorized to perform: s3:PutBucketPolicy on resource: "
+        f'"{bucket_arn(call.region, bucket.name)}" because public policies are prevented by the '
+        "BlockPublicPolicy setting in S3 Block Public Access.",
+        status=403,
+    )
 
 
 def _bad_tag(text: str) -> ServiceError:

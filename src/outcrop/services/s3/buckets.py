@@ -7,6 +7,7 @@ from typing import Any
 from outcrop.errors import ServiceError
 from outcrop.services.call import Answer, Call
 from outcrop.services.operation import operation
+from outcrop.services.s3.bucket_settings import require_ownership
 from outcrop.services.s3.forwarding import result_of, send
 from outcrop.services.s3.owned import get_bucket, not_implemented, owner
 from outcrop.services.s3.refusals import read_refusal, read_start
@@ -117,8 +118,7 @@ def _check(call: Call, params: Mapping[str, Any], settings: Mapping[str, Any]) -
         )
     if params.get("ObjectLockEnabledForBucket"):
         raise not_implemented("Object Lock is not implemented.")
-    if params.get("ObjectOwnership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
-        raise not_implemented("Access control lists are not implemented.")
+    require_ownership(params.get("ObjectOwnership", "BucketOwnerEnforced"))
     if params.get("ACL", "private") != "private" or any(
         name.startswith("Grant") for name in params
     ):

@@ -17,13 +17,15 @@ import botocore.parsers
 import botocore.serialize
 from botocore.awsrequest import HeadersDict
 
+from outcrop.authorization.s3 import read_copy_source
 from outcrop.errors import ServiceError
 from outcrop.objects.protocol import ObjectsError, StoreAnswer, StoreRequest
 from outcrop.services.call import Call
-from outcrop.services.s3.owned import not_implemented
+from outcrop.services.s3.keys import Coding, Named, Plain
 from outcrop.services.s3.refusals import read_refusal, unreachable
 
 _ANSWER_BYTES = 32 << 20
+_NAMED, _PLAIN = Named(), Plain()
 _PAYLOAD: Final = {"PutObject": "Body", "UploadPart": "Body"}
 # Checked or decided here, and not the store's to know.
 _OURS = frozenset(
@@ -58,8 +60,9 @@ async def send(
     operation: str | None = None,
 ) -> StoreAnswer:
     """``headers`` are added to those that follow from the parameters."""
-    check_key(call, params.get("Key"))
-    request = _request(operation or call.operation.name, params, headers or {}, upload)
+    request = _request(
+        operation or call.operation.name, _encoded(coding_of(call), params), headers or {}, upload
+    )
     try:
         return await call.objects.store.send(request)
     except ObjectsError as error:
@@ -83,20 +86,28 @@ async def result_of(
 
 
 async def forward(
-    call: Call, params: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    call: Call,
+    params: Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+    operation: str | None = None,
 ) -> dict[str, Any]:
-    return await result_of(call, await send(call, params, headers))
+    answer = await send(call, params, headers, operation=operation)
+    return await result_of(call, answer, operation)
 
 
-def check_key(call: Call, key: str | None) -> None:
-    """SeaweedFS keeps objects by path, and would take these keys for others."""
-    if key is None or not call.objects.is_own:
-        return
-    segments = key.removesuffix("/").split("/")
-    if any(segment in ("", ".", "..") for segment in segments):
-        raise not_implemented(
-            f"The object store keeps no key with an empty segment, '.' or '..': {key[:200]!r}."
-        )
+def coding_of(call: Call) -> Coding:
+    return _NAMED if call.objects.is_own else _PLAIN
+
+
+def _encoded(coding: Coding, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    changed: dict[str, Any] = {}
+    if "Key" in params:
+        changed["Key"] = coding.key(params["Key"])
+    if "CopySource" in params:
+        bucket, key, version = read_copy_source(params["CopySource"])
+        source = quote(f"{bucket}/{coding.key(key)}", safe="/-_.~")
+        changed["CopySource"] = f"{source}?versionId={version}" if version else source
+    return {**params, **changed}
 
 
 def _request(

@@ -39,7 +39,7 @@ async def create_multipart_upload(call: Call, params: Mapping[str, Any]) -> Answ
         record = Upload(data_key=sealing.data_key)
         async with call.stores.resources.writing() as transaction:
             await transaction.add(record, _place(bucket, result["UploadId"]), parent=bucket.name)
-    return Answer(result | sealing.told)
+    return Answer(result | sealing.told | {"Key": params["Key"]})
 
 
 @operation
@@ -87,7 +87,7 @@ async def complete_multipart_upload(call: Call, params: Mapping[str, Any]) -> An
     quote_tag(result)
     path = quote(f"/{params['Bucket']}/{params['Key']}", safe="/-_.~")
     result["Location"] = f"{call.request.scheme}://{call.request.host}{path}"
-    return Answer(result | sealing.told)
+    return Answer(result | sealing.told | {"Key": params["Key"]})
 
 
 @operation
@@ -103,17 +103,7 @@ async def list_parts(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     bucket = await get_bucket(call, params)
     result = without_customer(await forward(call, params))
     me = owner(bucket.record.account)
-    return result | {"Owner": me, "Initiator": me}
-
-
-@operation
-async def list_multipart_uploads(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    bucket = await get_bucket(call, params)
-    result = await forward(call, params)
-    me = owner(bucket.record.account)
-    for upload in result.get("Uploads", ()):
-        upload |= {"Owner": me, "Initiator": me}
-    return result
+    return result | {"Key": params["Key"], "Owner": me, "Initiator": me}
 
 
 def _place(bucket: Item[Bucket], upload_id: str) -> Place:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from outcrop.authorization.s3 import listing, read_copy_source
+from outcrop.authorization.s3 import deletion, listing, read_copy_source
 from outcrop.errors import AWSError, ServiceError
 from outcrop.objects.protocol import StoreAnswer
 from outcrop.services.call import Answer, Call, RawAnswer
@@ -15,13 +15,14 @@ from outcrop.services.s3.encryption import (
     refuse_customer_keys,
     sealing_of,
 )
-from outcrop.services.s3.forwarding import Upload, check_key, result_of, send
+from outcrop.services.s3.forwarding import Upload, coding_of, result_of, send
 from outcrop.services.s3.owned import (
     access_denied,
     asked_of,
     expect_owner,
     get_bucket,
     get_bucket_named,
+    malformed_xml,
     not_implemented,
 )
 from outcrop.services.s3.refusals import read_refusal, read_start
@@ -52,6 +53,7 @@ _TOLD = frozenset(
 )
 _TOLD_PREFIXES = ("x-amz-meta-", "x-amz-checksum-")
 _DEFAULT_TYPE = "binary/octet-stream"
+_MAX_DELETIONS = 1000
 _UNKNOWN = {
     "ObjectLockMode": "Object Lock",
     "ObjectLockRetainUntilDate": "Object Lock",
@@ -71,8 +73,6 @@ async def put_object(call: Call, params: Mapping[str, Any]) -> Answer:
     bucket = await get_bucket(call, params)
     sealing = await sealing_of(call, bucket, params)
     upload = upload_of(call)
-    if params["Key"].endswith("/") and upload.size_bytes and call.objects.is_own:
-        raise not_implemented("The object store keeps an object whose key ends in '/' empty.")
     headers = {"content-type": params.get("ContentType", _DEFAULT_TYPE), **sealing.to_store}
     answer = await send(call, without_chunking(params), headers, upload)
     result = without_customer(await result_of(call, answer))
@@ -93,18 +93,48 @@ async def head_object(call: Call, params: Mapping[str, Any]) -> RawAnswer:
 async def delete_object(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     if "MFA" in params or params.get("BypassGovernanceRetention"):
         raise not_implemented("Object Lock and MFA delete are not implemented.")
+    if params.keys() & {"IfMatch", "IfMatchLastModifiedTime", "IfMatchSize"}:
+        raise not_implemented("Deletions on conditions are not implemented.")
     await get_bucket(call, params)
     return await result_of(call, await send(call, params))
 
 
 @operation
 async def delete_objects(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Decided and answered key by key; the request as a whole asks for no leave."""
     if "MFA" in params or params.get("BypassGovernanceRetention"):
         raise not_implemented("Object Lock and MFA delete are not implemented.")
-    await get_bucket(call, params)
+    bucket = await get_bucket(call, params)
+    asked, coding = asked_of(call, params), coding_of(call)
+    allowed: list[Mapping[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    _check_deletions(params["Delete"]["Objects"])
     for each in params["Delete"]["Objects"]:
-        check_key(call, each["Key"])
-    return await result_of(call, await send(call, params))
+        try:
+            if not await call.may(deletion(asked, each["Key"], each.get("VersionId"))):
+                raise access_denied()
+            allowed.append({**each, "Key": coding.key(each["Key"])})
+        except ServiceError as error:
+            errors.append({**_named(each), "Code": error.code, "Message": error.message})
+    deleted: list[dict[str, Any]] = []
+    if allowed:
+        wanted = {"Bucket": bucket.name, "Delete": {"Objects": allowed, "Quiet": False}}
+        result = await result_of(call, await send(call, wanted))
+        deleted = [one | {"Key": coding.decoded(one["Key"])} for one in result.get("Deleted", ())]
+        for error in result.get("Errors", ()):
+            errors.append(error | {"Key": coding.decoded(error["Key"])})
+    return {"Deleted": [] if params["Delete"].get("Quiet") else deleted, "Errors": errors}
+
+
+def _check_deletions(objects: list[Mapping[str, Any]]) -> None:
+    if len(objects) > _MAX_DELETIONS:
+        raise malformed_xml()
+    if any(each.keys() - {"Key", "VersionId"} for each in objects):
+        raise not_implemented("Deletions on conditions are not implemented.")
+
+
+def _named(each: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: each[name] for name in ("Key", "VersionId") if name in each}
 
 
 @operation

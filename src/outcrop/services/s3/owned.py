@@ -69,6 +69,14 @@ def access_denied() -> ServiceError:
     return ServiceError("AccessDenied", "Access Denied", status=403)
 
 
+def malformed_xml() -> ServiceError:
+    return ServiceError(
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema",
+        status=400,
+    )
+
+
 def not_implemented(what: str) -> ServiceError:
     """``what`` is a sentence."""
     return ServiceError("NotImplemented", what, status=501)

@@ -82,12 +82,6 @@ async def read_refusal(answer: StoreAnswer, **members: Any) -> AWSError:
     body = await read_start(answer)
     match = _CODE.search(body)
     code = match[1].decode() if match else _BY_STATUS.get(answer.status, "")
-    if code.startswith("ExistingObjectIs"):
-        return ServiceError(
-            "NotImplemented",
-            "The object store keeps no object whose key is another's up to a final slash.",
-            status=501,
-        )
     if code not in _TEXTS:
         log.warning("the object store answered %d %s", answer.status, code or body[:200])
         return ServiceError("InternalError", _FAILED, status=500)
