@@ -4,8 +4,13 @@ Both are processes of their own, one each for the whole session."""
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from running_gateways import REAL, SCRIPTED, Gateway, start_gateway
+
+# How long one example takes says how busy the machine is, nothing else.
+hypothesis.settings.register_profile("outcrop", deadline=None)
+hypothesis.settings.load_profile("outcrop")
 
 
 @pytest.fixture(scope="session")

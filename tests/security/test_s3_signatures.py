@@ -27,7 +27,6 @@ from outcrop.wire.http import Request
 
 URL = "http://127.0.0.1:4510/b/a%20b"
 SESSION = replace(KEY, id="ASIAIOSFODNN7EXAMPLE", session_token="token/+=")
-NOW = datetime.now(UTC)
 
 
 def sent(url: str | None, headers: Iterable[tuple[str, Any]], method: str) -> Request:
@@ -145,10 +144,10 @@ def test_a_body_in_memory_has_the_declared_hash() -> None:
 
 
 def test_s3_is_patient_for_a_quarter_of_an_hour() -> None:
-    request = streamed()
-    verified(request, NOW + timedelta(minutes=14))
+    request, now = streamed(), datetime.now(UTC)
+    verified(request, now + timedelta(minutes=14))
     for late in (timedelta(minutes=16), timedelta(minutes=-16)):
-        assert isinstance(refusal(request, NOW + late), InvalidSignatureException)
+        assert isinstance(refusal(request, now + late), InvalidSignatureException)
 
 
 @pytest.mark.parametrize("version", [2, 4])

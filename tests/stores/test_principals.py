@@ -10,6 +10,8 @@ import pytest
 from opened_stores import Opened, open_stores
 
 from outcrop.identity import Principal
+from outcrop.security.policy.document import parse_policy
+from outcrop.security.policy.evaluate import Layers, Request, Subject, decide
 from outcrop.stores.failures import NameTaken, NoSuchItem, StoreError
 from outcrop.stores.iam_names import (
     ADMINISTRATOR_ACCESS,
@@ -103,7 +105,10 @@ async def test_a_boundary_whose_policy_is_gone_allows_nothing(
     await change(stores, "ann", boundary=OWN)
     boundary = policies_of(stores, user).boundary
     assert boundary is not None
-    assert msgspec.json.decode(boundary.text)["Statement"] == []
+    everything = parse_policy(FULL_ACCESS_TEXT, "identity")
+    layers = Layers(identity=(everything,), boundary=parse_policy(boundary.text, "boundary"))
+    request = Request(Subject(user.arn, ACCOUNT, "user"), "iam:GetUser", "*", None, {})
+    assert decide(request, layers).layer == "boundary"
 
 
 async def test_a_session_of_a_role_has_the_roles_policies(stores: Opened, user: Principal) -> None:

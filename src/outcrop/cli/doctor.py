@@ -1,9 +1,9 @@
 """``outcrop doctor``: what is missing on this machine, and the command that mends it."""
 
 import asyncio
-import importlib
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,13 +47,17 @@ def _python(_config: Config) -> Iterator[Finding]:
 
 
 def _packages(_config: Config) -> Iterator[Finding]:
-    """The two native packages: a wheel for another processor fails only when it is imported."""
+    """The two native packages: a wheel for another processor fails only when it is imported. In
+    processes of their own, as the engines run: one process does not always hold both and ours."""
     for name, purpose in (("xllamacpp", "text models"), ("onnxruntime", "embeddings")):
-        try:
-            importlib.import_module(name)
-        except (ImportError, OSError) as error:
+        # The names are ours, not a user's.
+        tried = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", f"import {name}"], capture_output=True, text=True, check=False
+        )
+        if tried.returncode:
             mend = f"{sys.executable} -m pip install --force-reinstall {name}"
-            yield Finding(f"{name} for {purpose} cannot be imported: {error}", mend)
+            reason = (tried.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+            yield Finding(f"{name} for {purpose} cannot be imported: {reason}", mend)
         else:
             yield Finding(f"{name} for {purpose} works")
 
