@@ -92,7 +92,8 @@ class PayloadProof:
     scope: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as whatever is made once a request (see wire/http.py).
+@dataclass(slots=True)
 class Caller:
     """``key_id`` is the access key's or the bearer key's. ``region`` is the credential scope's; a
     long-term bearer key has none. ``via`` are the services that call on the caller's behalf, the

@@ -32,7 +32,8 @@ class Access:
     former: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as whatever is made once a request (see wire/http.py).
+@dataclass(slots=True)
 class Asked:
     """An operation that is asked for: parameters by wire name, validated."""
 

@@ -23,7 +23,8 @@ _RESOURCE_TAG = "aws:resourcetag/"
 _TYPES = {"root": "Account", "user": "User", "role": "AssumedRole", "federated": "FederatedUser"}
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as whatever is made once a request (see wire/http.py).
+@dataclass(slots=True)
 class Setting:
     """One request as conditions see it."""
 
@@ -34,7 +35,8 @@ class Setting:
     endpoint: Endpoint | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as whatever is made once a request (see wire/http.py).
+@dataclass(slots=True)
 class Context:
     """What condition keys are read from. ``tags`` are the caller's own."""
 

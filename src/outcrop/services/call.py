@@ -31,7 +31,7 @@ class Gateway(Protocol):
         ...
 
 
-# Not frozen, as whatever is made once a request: that makes it five times slower to build.
+# Not frozen, as whatever is made once a request (see wire/http.py).
 @dataclass(slots=True)
 class Call:
     """One authenticated, validated request on its way to its handler. Nobody changes it."""

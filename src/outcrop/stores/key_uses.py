@@ -13,7 +13,8 @@ from outcrop.stores.failures import StoreError
 from outcrop.stores.tables import access_key_uses, from_ms, to_ms
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as whatever is made once a request (see wire/http.py).
+@dataclass(slots=True)
 class KeyUse:
     """``service`` is the name that the request was signed for (``bedrock``)."""
 
