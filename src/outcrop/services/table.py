@@ -14,9 +14,9 @@ _INTRODUCTION: Final = """\
 
 This page is generated from the handlers, by `python -m outcrop.services.table >
 docs/operations.md`; a test keeps it current. A service has the name that botocore gives it. The
-numbers count the operations that have a handler here, and all that botocore knows. A few handlers
-only say why they cannot serve, with AWS's own error: `Sign` needs an asymmetric key, and there is
-none.
+numbers count the operations that have a handler here, and all that botocore knows. Some handlers
+only tell what is never there, as AWS tells it of an account or a bucket without it: `Sign` needs an
+asymmetric key, a user has no SSH keys, a bucket no CORS rules.
 
 Every other operation of these services is routed, authenticated, parsed, validated and authorized
 like them, and then answers `NotImplementedException` (`NotImplemented` in `s3`, `iam` and `sts`,
