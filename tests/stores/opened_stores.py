@@ -7,8 +7,9 @@ from outcrop.security.masterkey import MasterKey
 from outcrop.stores.accounts import IdentityStore
 from outcrop.stores.database import Database
 from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS
-from outcrop.stores.identities import FULL_ACCESS_TEXT, IdentityDirectory
+from outcrop.stores.identities import IdentityDirectory
 from outcrop.stores.keys import KeyStore
+from outcrop.stores.principal_policies import FULL_ACCESS_TEXT
 from outcrop.stores.resources import Resources
 
 SEALER = MasterKey(bytes(range(32)))

@@ -16,8 +16,9 @@ from opened_stores import SEALER, open_stores
 from outcrop.identity import hash_api_secret
 from outcrop.stores import migrations
 from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS
-from outcrop.stores.identities import FULL_ACCESS_TEXT, NamedText, secret_context
+from outcrop.stores.identities import secret_context
 from outcrop.stores.key_uses import KeyUse
+from outcrop.stores.principal_policies import FULL_ACCESS_TEXT, NamedText
 from outcrop.stores.resources import Place
 from outcrop.stores.secret_records import Secret
 from outcrop.stores.secret_store import list_versions

@@ -28,7 +28,7 @@ from outcrop.stores.iam_records import (
     RoleRecord,
     UserRecord,
 )
-from outcrop.stores.identities import FULL_ACCESS_TEXT, NamedText, PrincipalPolicies
+from outcrop.stores.principal_policies import FULL_ACCESS_TEXT, NamedText, PrincipalPolicies
 from outcrop.stores.resources import Place, Record
 from outcrop.stores.service_control import PolicyInUse, ServiceControlStore
 

@@ -18,8 +18,8 @@ from outcrop.identity import Caller, Principal, Session
 from outcrop.security.policy.document import Kind, Policy
 from outcrop.security.policy.evaluate import Decision, Layers, Request, Subject, decide, explain
 from outcrop.stores.iam_names import FULL_ACCESS
-from outcrop.stores.identities import FULL_ACCESS_TEXT, NamedText, PrincipalPolicies
 from outcrop.stores.opened import Stores
+from outcrop.stores.principal_policies import FULL_ACCESS_TEXT, NamedText, PrincipalPolicies
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from itertools import chain
 
 from outcrop.identity import Principal
 from outcrop.security.policy.document import Kind, MalformedPolicy, Policy, parse_policy
-from outcrop.stores.identities import IdentityDirectory, NamedText, principal_of
+from outcrop.stores.identities import IdentityDirectory, principal_of
+from outcrop.stores.principal_policies import NamedText
 from outcrop.stores.role_principals import role_principal
 
 Held = tuple[Kind, NamedText]

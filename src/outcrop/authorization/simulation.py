@@ -20,7 +20,8 @@ from outcrop.security.policy.evaluate import (
     explain,
 )
 from outcrop.stores.iam_records import GroupRecord, RoleRecord, UserRecord
-from outcrop.stores.identities import ALLOWS_NOTHING, IdentityDirectory, NamedText
+from outcrop.stores.identities import IdentityDirectory
+from outcrop.stores.principal_policies import NamedText
 from outcrop.stores.resources import Item
 
 Holder = Item[UserRecord] | Item[GroupRecord] | Item[RoleRecord]
@@ -137,7 +138,7 @@ def boundary_of(directory: IdentityDirectory, holder: Holder) -> NamedText | Non
     if isinstance(holder.record, GroupRecord) or holder.record.boundary is None:
         return None
     arn = holder.record.boundary
-    return directory.managed_policy(arn) or NamedText(arn, ALLOWS_NOTHING)
+    return directory.boundary(arn)
 
 
 def subject_of(holder: Holder) -> Subject:

@@ -5,15 +5,14 @@ process has changed something. Whoever caches what follows from it keys that on 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from outcrop.identity import AccessKey, ApiKey, Caller, Principal, Sealer, root_arn, user_arn
 from outcrop.stores.database import Database
 from outcrop.stores.iam_items import Held
-from outcrop.stores.iam_names import FULL_ACCESS, ROOT_NAME
+from outcrop.stores.iam_names import ROOT_NAME
 from outcrop.stores.iam_records import (
     TOPIC,
     AccessKeyRecord,
@@ -26,34 +25,8 @@ from outcrop.stores.iam_records import (
     UserRecord,
 )
 from outcrop.stores.key_uses import KeyUse, KeyUses
+from outcrop.stores.principal_policies import NamedText, PolicyTexts, PrincipalPolicies
 from outcrop.stores.resources import Change, Item, Place, Record, Resources
-
-FULL_ACCESS_TEXT: Final = (
-    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
-)
-# No statement at all would be no policy.
-ALLOWS_NOTHING: Final = (
-    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":"*","Resource":"*"}]}'
-)
-
-
-@dataclass(frozen=True, slots=True)
-class NamedText:
-    """A policy's text; ``name`` is its ARN, or the name of an inline or service control policy."""
-
-    name: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class PrincipalPolicies:
-    """What bounds a user or role, whatever it asks. ``tags`` are those of the user or role;
-    ``service_control`` is empty where the account is not restricted."""
-
-    identity: tuple[NamedText, ...]
-    boundary: NamedText | None
-    tags: Mapping[str, str]
-    service_control: tuple[tuple[NamedText, ...], ...]
 
 
 class IdentityDirectory:
@@ -157,24 +130,17 @@ class IdentityDirectory:
     def policies(self, account: str) -> list[Item[PolicyRecord]]:
         return self._policies.of(account)
 
-    def service_control_policies(self) -> list[Item[ServiceControlPolicyRecord]]:
-        return self._service_control.of("")
-
     def managed_policy(self, arn: str) -> NamedText | None:
         """The default version of a policy of a customer or of AWS."""
-        item = self._policies.find_arn(arn)
-        if item is not None:
-            return NamedText(arn, item.record.versions[item.record.default_version].document)
-        text = self._aws_managed(arn)
-        return None if text is None else NamedText(arn, text)
+        return self._texts.managed(arn)
+
+    def boundary(self, arn: str) -> NamedText:
+        """Allows nothing where the policy is gone."""
+        return self._texts.boundary(arn)
 
     def service_control_of(self, account: str) -> tuple[tuple[NamedText, ...], ...]:
         """Empty where the account is not restricted."""
-        item = self.find_account(account)
-        names = (item.record.service_control if item else ()) or (FULL_ACCESS,)
-        if names == (FULL_ACCESS,):
-            return ()
-        return (tuple(self._service_control_text(name) for name in names),)
+        return self._texts.service_control(account)
 
     def is_current(self, principal: Principal) -> bool:
         """Whether this very user or role is there, not another one of its name."""
@@ -188,7 +154,7 @@ class IdentityDirectory:
             return None
         known = self._gathered.get(subject.record.id)
         if known is None:
-            known = self._gathered[subject.record.id] = self._gather(subject)
+            known = self._gathered[subject.record.id] = self._texts.gather(subject)
         return known
 
     def last_use(self, key_id: str) -> KeyUse | None:
@@ -226,7 +192,6 @@ class IdentityDirectory:
 
     def _replace(self, items: Sequence[Item[Any]]) -> None:
         self._accounts = Held[AccountRecord]()
-        self._service_control = Held[ServiceControlPolicyRecord]()
         self._users = Held[UserRecord]()
         self._groups = Held[GroupRecord]()
         self._roles = Held[RoleRecord]()
@@ -235,7 +200,7 @@ class IdentityDirectory:
         self._credentials = Held[ServiceCredentialRecord]()
         self._held: dict[type[Record], Held[Any]] = {
             AccountRecord: self._accounts,
-            ServiceControlPolicyRecord: self._service_control,
+            ServiceControlPolicyRecord: Held[ServiceControlPolicyRecord](),
             UserRecord: self._users,
             GroupRecord: self._groups,
             RoleRecord: self._roles,
@@ -243,6 +208,7 @@ class IdentityDirectory:
             AccessKeyRecord: self._access_key_items,
             ServiceCredentialRecord: self._credentials,
         }
+        self._texts = PolicyTexts(self._held, self._aws_managed)
         for item in items:
             self._held[type(item.record)].put(item)
         self._moved_on()
@@ -299,30 +265,6 @@ class IdentityDirectory:
                 return None
         unique_id = principal.id.partition(":")[0]
         return found if found and unique_id in ("", found.record.id) else None
-
-    def _gather(self, subject: Item[UserRecord] | Item[RoleRecord]) -> PrincipalPolicies:
-        account, record = subject.place.account, subject.record
-        identity = self._policies_in(record)
-        for name in record.groups if isinstance(record, UserRecord) else ():
-            group = self.find_group(account, name)
-            identity += self._policies_in(group.record) if group else ()
-        boundary = None
-        if record.boundary is not None:
-            boundary = self.managed_policy(record.boundary) or NamedText(
-                record.boundary, ALLOWS_NOTHING
-            )
-        return PrincipalPolicies(identity, boundary, subject.tags, self.service_control_of(account))
-
-    def _policies_in(self, record: UserRecord | GroupRecord | RoleRecord) -> tuple[NamedText, ...]:
-        attached = (self.managed_policy(arn) for arn in record.attached)
-        inline = (NamedText(name, text) for name, text in record.inline.items())
-        return (*(policy for policy in attached if policy), *inline)
-
-    def _service_control_text(self, name: str) -> NamedText:
-        if name == FULL_ACCESS:
-            return NamedText(name, FULL_ACCESS_TEXT)
-        item = self._service_control.find("", name)
-        return NamedText(name, item.record.document if item else ALLOWS_NOTHING)
 
 
 _TYPES: Final = (

@@ -88,9 +88,6 @@ class Keyring:
         key = self._keys.get((reference.region, key_id))
         return key if key is not None and key.place.account == reference.account else None
 
-    def find_alias(self, place: Place) -> Item[KmsAlias] | None:
-        return self._aliases.get(place)
-
     def aliases_of(self, key: Place) -> list[str]:
         return sorted(self._names.get((key.region, key.name), ()))
 

@@ -14,7 +14,7 @@ from outcrop.stores.accounts import get_account_in
 from outcrop.stores.failures import NameTaken, NoSuchItem, StoreError
 from outcrop.stores.iam_names import FULL_ACCESS
 from outcrop.stores.iam_records import AccountRecord, ServiceControlPolicyRecord
-from outcrop.stores.identities import FULL_ACCESS_TEXT
+from outcrop.stores.principal_policies import FULL_ACCESS_TEXT
 from outcrop.stores.resources import Item, Place, Resources, Transaction
 
 MAX_ATTACHED: Final = 5
