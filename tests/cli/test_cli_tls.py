@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -92,7 +92,7 @@ def test_boto3_trusts_the_server_by_the_printed_export(
     authority = str(tls_files(tmp_path / "data").authority)
     assert f"export AWS_CA_BUNDLE={shlex.quote(authority)}" in printed
     monkeypatch.setenv("AWS_CA_BUNDLE", authority)
-    client: Any = boto3.client(  # pyright: ignore[reportUnknownMemberType]
+    client = cast(Any, boto3).client(
         "bedrock",
         region_name="us-east-1",
         endpoint_url=secured.url,
@@ -136,7 +136,8 @@ def _connected(url: str) -> socket.socket:
 
 
 def test_plain_http_beyond_loopback_needs_to_be_allowed(tmp_path: Path) -> None:
-    everywhere = "0.0.0.0"  # noqa: S104 - refused: that is the point
+    # Refused: that is the point.
+    everywhere = "0.0.0.0"  # noqa: S104
     command = [sys.executable, "-m", "outcrop", "serve", "--host", everywhere, "--port", "0"]
     ended = subprocess.run(
         [*command, "--data-dir", str(tmp_path / "data")],

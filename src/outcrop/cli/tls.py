@@ -54,7 +54,8 @@ def init(
 def _names(settings: Config, further: list[str]) -> list[str]:
     """Besides those given: loopback, this machine, and the address of the configuration."""
     names = ["localhost", "*.localhost", "127.0.0.1", "::1", socket.gethostname(), *further]
-    if settings.server.host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not listened on
+    # Compared, not listened on.
+    if settings.server.host not in ("0.0.0.0", "::"):  # noqa: S104
         names.append(settings.server.host)
     for each in names:
         if not _HOST_NAME.fullmatch(each) and ":" not in each:

@@ -74,8 +74,8 @@ class _Start:
             environment={"HOME": str(self.folder), "TMPDIR": str(self.folder)},
             folder=str(self.folder),
             lock=str(data / "lock"),
-            # Where it puts these is fixed in the program.
             leftovers=tuple(
+                # Where it puts these is fixed in the program.
                 f"/tmp/seaweedfs-{name}-grpc-{self.ports[f'{name}.grpc']}.sock"  # noqa: S108
                 for name in _PORTS
             ),
