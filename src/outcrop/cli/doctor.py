@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import typer
 
+from outcrop.cli.endpoints import read_endpoints
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
 from outcrop.config import Config
 from outcrop.engines.pool import EnginePool
@@ -93,6 +94,18 @@ def _port(config: Config) -> Iterator[Finding]:
             yield Finding(f"{host}:{port} is free")
 
 
+def _endpoints(config: Config) -> Iterator[Finding]:
+    try:
+        endpoints = asyncio.run(read_endpoints(config))
+    except (StoreError, SealedSecretError):
+        # Told of the state as a whole.
+        return
+    for each in endpoints:
+        if each.record.state == "failed":
+            mend = "Stop what uses its port: the server tries again by itself."
+            yield Finding(f"private endpoint {each.name}: {each.record.failure}", mend)
+
+
 def _engines(config: Config) -> Iterator[Finding]:
     pool = EnginePool(
         config.engine_configs(), cache_dir=config.cache_dir, memory_mib=config.engine_memory_mib
@@ -115,5 +128,6 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _disk,
     _state,
     _port,
+    _endpoints,
     _engines,
 )

@@ -33,16 +33,19 @@ def list_endpoints(
     """List the private endpoints, their state and their URL."""
     with plain_errors():
         settings = read_config(data_dir, config)
-        rows = [_row(settings, item) for item in asyncio.run(_endpoints(settings, account))]
+        rows = [_row(settings, item) for item in asyncio.run(read_endpoints(settings, account))]
     if as_json:
         typer.echo(msgspec.json.encode(rows).decode())
         return
     # Plain lines: a table would cut IDs and URLs where the terminal is narrow.
     for row in rows:
-        typer.echo("  ".join(row[name] or "-" for name in row))
+        failure = row.pop("failure")
+        typer.echo(
+            "  ".join([*(value or "-" for value in row.values()), *([failure] if failure else [])])
+        )
 
 
-async def _endpoints(config: Config, account: str | None) -> list[Item[VpcEndpoint]]:
+async def read_endpoints(config: Config, account: str | None = None) -> list[Item[VpcEndpoint]]:
     async with (
         open_state(config.data_dir, os.environ, config.master_key) as state,
         state.stores.resources.reading() as view,
@@ -64,4 +67,5 @@ def _row(config: Config, item: Item[VpcEndpoint]) -> dict[str, str | None]:
         "vpc": item.parent,
         "state": record.state,
         "url": url,
+        "failure": record.failure,
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import typer
 
+from outcrop.cli.endpoints import read_endpoints
 from outcrop.cli.options import (
     ConfigOption,
     DataDirOption,
@@ -18,6 +19,7 @@ from outcrop.config import Config
 from outcrop.server import status
 from outcrop.server.state import open_state
 from outcrop.stores.health_records import HealthEventRecord
+from outcrop.stores.network_records import VpcEndpoint
 from outcrop.stores.resources import Item
 
 _SHOWN = 20
@@ -32,12 +34,14 @@ def health(
     with plain_errors():
         settings = read_config(data_dir, config)
         events = asyncio.run(_events(settings))
+        failed = asyncio.run(_failed_endpoints(settings))
         running = status.find(settings.data_dir)
     if as_json:
-        typer.echo(msgspec.json.encode([_plain(each) for each in events]))
+        plain = [*map(_plain, events), *map(_plain_endpoint, failed)]
+        typer.echo(msgspec.json.encode(plain))
     else:
-        _print(events, running)
-    if running is None or any(each.record.status == "open" for each in events):
+        _print(events, failed, running)
+    if running is None or failed or any(each.record.status == "open" for each in events):
         raise typer.Exit(1)
 
 
@@ -53,16 +57,37 @@ async def _events(config: Config) -> list[Item[HealthEventRecord]]:
     return events[:_SHOWN]
 
 
+async def _failed_endpoints(config: Config) -> list[Item[VpcEndpoint]]:
+    """No health events: those are shown to every account, and an endpoint is one account's."""
+    return [each for each in await read_endpoints(config) if each.record.state == "failed"]
+
+
+def _plain_endpoint(endpoint: Item[VpcEndpoint]) -> dict[str, object]:
+    return {
+        "region": endpoint.place.region,
+        "service": "EC2",
+        "source": f"endpoint:{endpoint.name}",
+        "description": endpoint.record.failure,
+        "ended_at": None,
+    }
+
+
 def _plain(event: Item[HealthEventRecord]) -> dict[str, object]:
     return {"region": event.place.region, **msgspec.structs.asdict(event.record)}
 
 
-def _print(events: Sequence[Item[HealthEventRecord]], running: status.Status | None) -> None:
+def _print(
+    events: Sequence[Item[HealthEventRecord]],
+    failed: Sequence[Item[VpcEndpoint]],
+    running: status.Status | None,
+) -> None:
     if running is None:
         typer.echo("!!  no server runs on this data directory: outcrop serve")
     else:
         typer.echo(f"ok  a server runs: {running.url}")
-    if not any(each.record.status == "open" for each in events):
+    for endpoint in failed:
+        typer.echo(f"!!  private endpoint {endpoint.name}: {endpoint.record.failure}")
+    if not failed and not any(each.record.status == "open" for each in events):
         typer.echo("ok  no issue is open")
     for each in events:
         record = each.record

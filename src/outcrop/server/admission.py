@@ -29,7 +29,8 @@ class Gate:
     resources: Resources
     place: Place
 
-    async def admit(self, address: str) -> Admission:
+    async def admit(self, address: str, is_here: bool) -> Admission:
+        """``is_here``: the client is on this machine."""
         async with self.resources.reading() as view:
             endpoint = await view.find(VpcEndpoint, self.place)
             if endpoint is None:
@@ -37,9 +38,11 @@ class Gate:
             if endpoint.record.type == "Gateway":
                 # A route leads there, and no interface.
                 return Admission(None, is_allowed=True)
-            return await self._admit(view, endpoint, address)
+            return await self._admit(view, endpoint, address, is_here)
 
-    async def _admit(self, view: View, endpoint: Item[VpcEndpoint], address: str) -> Admission:
+    async def _admit(
+        self, view: View, endpoint: Item[VpcEndpoint], address: str, is_here: bool
+    ) -> Admission:
         if not endpoint.record.interfaces:
             return Admission(None, is_allowed=False)
         # All interfaces are one listener here; the first stands for it.
@@ -48,13 +51,13 @@ class Gate:
         for group_id in endpoint.record.groups:
             group = await view.find(SecurityGroup, self._at(group_id))
             rules += group.record.rules if group else ()
-        members = await self._members(view, rules, address)
+        wanted = {rule.peer for rule in rules if rule.peer.startswith("sg-")}
+        members = wanted if is_here else await self._members(view, wanted, address)
         return Admission(interface, lets_in(rules, ip_address(address), members))
 
-    async def _members(self, view: View, rules: Iterable[GroupRule], address: str) -> set[str]:
-        """The groups in which the client is."""
-        wanted = {rule.peer for rule in rules if rule.peer.startswith("sg-")}
-        if not wanted or ip_address(address).is_loopback:
+    async def _members(self, view: View, wanted: set[str], address: str) -> set[str]:
+        """The groups in which a client elsewhere is: those of the interface with its address."""
+        if not wanted:
             return wanted
         place = self.place
         interfaces = await view.list(NetworkInterface, account=place.account, region=place.region)

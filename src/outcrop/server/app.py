@@ -97,7 +97,7 @@ class App:
             call = Call(
                 operation=operation,
                 caller=caller,
-                region=_region(caller, request.host) or self._default_region,
+                region=self._region(caller, request),
                 request_id=request_id,
                 request=request,
                 catalog=self._deployment.catalog,
@@ -119,6 +119,15 @@ class App:
             internal = InternalServerException(_INTERNAL)
             return self._refusal(internal, matched, request, request_id)
 
+    def _region(self, caller: Caller, request: Request) -> str:
+        asked = _region(caller, request.host)
+        if request.endpoint is None:
+            return asked or self._default_region
+        own = self._deployment.endpoints.find_region(request.endpoint)
+        if own is None or asked not in (None, own):
+            raise InvalidSignatureException(_OTHER_REGION)
+        return own
+
     def _refusal(
         self, error: AWSError, match: Match | None, request: Request, request_id: str
     ) -> Response:
@@ -138,6 +147,7 @@ class App:
 
 
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
+_OTHER_REGION = "Credential should be scoped to a valid region. "
 _SHUTTING_DOWN = "The server is shutting down. Retry your request."
 _INTERNAL = "The server encountered an internal error. Retry your request."
 
@@ -226,5 +236,5 @@ def _region(caller: Caller, host: str) -> str | None:
     is_regional = len(labels) >= 4 and labels[2] == "amazonaws" and _REGION.fullmatch(labels[1])
     named = labels[1] if is_regional else None
     if caller.region is not None and named not in (None, caller.region):
-        raise InvalidSignatureException("Credential should be scoped to a valid region. ")
+        raise InvalidSignatureException(_OTHER_REGION)
     return caller.region or named

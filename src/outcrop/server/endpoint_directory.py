@@ -16,15 +16,20 @@ class EndpointDirectory:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._by_id: dict[str, Endpoint] = {}
+        self._regions: dict[str, str] = {}
         self.on_change: Callable[[], None] = _nothing
         resources.listen(TOPIC, self._changed, self.load)
 
     def find(self, endpoint_id: str) -> Endpoint | None:
         return self._by_id.get(endpoint_id)
 
+    def find_region(self, endpoint_id: str) -> str | None:
+        return self._regions.get(endpoint_id)
+
     async def load(self) -> None:
         items = await self._resources.snapshot(VpcEndpoint)
         self._by_id = {item.name: _endpoint(item) for item in items}
+        self._regions = {item.name: item.place.region for item in items}
         self.on_change()
 
     def _changed(self, changes: Sequence[Change]) -> None:
@@ -32,8 +37,10 @@ class EndpointDirectory:
         for change in ours:
             if change.item is None:
                 self._by_id.pop(change.place.name, None)
+                self._regions.pop(change.place.name, None)
             else:
                 self._by_id[change.place.name] = _endpoint(change.item)
+                self._regions[change.place.name] = change.place.region
         if ours:
             self.on_change()
 

@@ -25,6 +25,7 @@ from outcrop.stores.resources import Item, Resources
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 60.0
+_DELIVERY_S: Final = 60.0
 _MAX_CONNECTIONS: Final = 50_000
 """Ended ones that wait for the next look; those beyond are not recorded, which is logged."""
 
@@ -121,12 +122,15 @@ class FlowRecorder:
         bucket, prefix = bucket_and_prefix(flow_log.record.destination)
         content = render_file(flow_log, batch)
         failure: str | None = None
+        key = file_key(flow_log, prefix, now, content)
         try:
-            await self._deliver(flow_log, bucket, file_key(flow_log, prefix, now, content), content)
-        except AWSError as error:
+            async with asyncio.timeout(_DELIVERY_S):
+                await self._deliver(flow_log, bucket, key, content)
+        except (AWSError, TimeoutError) as error:
             # As DescribeFlowLogs tells it.
-            failure = "Access error" if "AccessDenied" in error.code else "Unknown error"
-            log.warning("flow log %s was not delivered: %s", flow_log.name, error)
+            is_denied = isinstance(error, AWSError) and "AccessDenied" in error.code
+            failure = "Access error" if is_denied else "Unknown error"
+            log.warning("flow log %s was not delivered: %r", flow_log.name, error)
         else:
             del self._batches[flow_log.name]
         if failure != flow_log.record.failure:

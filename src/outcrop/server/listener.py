@@ -40,6 +40,7 @@ class Listener:
         )
         served = EndpointApp(app, deployment.router, item.record.service)
         self.bridge = Bridge(served, entrance=self._relay)
+        self.place = item.place
         self.port = item.record.port or 0
         self._server: GranianServer | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -47,11 +48,12 @@ class Listener:
     async def start(self, host: str) -> None:
         """Raises ``OSError`` or ``CannotListen``; what was begun is taken back then."""
         config = self._deployment.config
-        server = http_server(config, self.bridge, _LOOPBACK, self._inner_port)
-        self._server, self._serving = server, asyncio.create_task(server.serve())
         try:
+            self.port = await self._relay.take_port(host, self.port)
+            server = http_server(config, self.bridge, _LOOPBACK, self._inner_port)
+            self._server, self._serving = server, asyncio.create_task(server.serve())
             await answering(_LOOPBACK, self._inner_port, self._serving)
-            self.port = await self._relay.listen(host, self.port)
+            await self._relay.listen()
         except BaseException:
             await self.stop()
             raise

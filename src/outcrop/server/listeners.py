@@ -1,9 +1,10 @@
 """The listeners of all private endpoints. They follow the records: a pending endpoint comes up and
 is available then; one being deleted is drained and its record removed; all come back after a
-restart, each on the port that it had.
+restart, each on the port that it had. One whose port is taken has failed, and is tried again.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,11 +22,16 @@ from outcrop.server.flow_recorder import FlowRecorder
 from outcrop.server.listener import Listener
 from outcrop.stores.failures import StoreError
 from outcrop.stores.network_records import VpcEndpoint
-from outcrop.stores.resources import Item
+from outcrop.stores.resources import Item, Place
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_LOOK_AGAIN_S = 15.0
+"""How often an endpoint that failed is tried again."""
+
+_LAST_FLOWS_S = 20.0
+"""How long the last flow records may take to be written when the server stops."""
 
 
 class Listeners:
@@ -69,25 +75,39 @@ class Listeners:
         for listener in self._up.values():
             await listener.stop()
         if self._tasks:
-            await self._flows.look(everything=True)
+            await self._write_last_flows()
+
+    async def _write_last_flows(self) -> None:
+        try:
+            async with asyncio.timeout(_LAST_FLOWS_S):
+                await self._flows.look(everything=True)
+        except (StoreError, SQLAlchemyError, TimeoutError) as error:
+            log.error("the last flow records were not written: %s", error or "no time was left")
 
     async def _run(self) -> None:
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN_S)
             try:
-                await self._follow()
+                await self._follow(retries=not self._changed.is_set())
             except (StoreError, SQLAlchemyError) as error:
                 log.warning("private endpoints were not followed; trying again: %s", error)
                 await asyncio.sleep(_RETRY_S)
                 self._changed.set()
 
     async def _follow(self, *, retries: bool = False) -> None:
-        """``retries``: those that failed at an earlier start, too."""
+        """``retries``: those that failed before, too."""
         self._changed.clear()
-        for item in await self._resources.snapshot(VpcEndpoint):
+        items = await self._resources.snapshot(VpcEndpoint)
+        kept = {item.name for item in items}
+        for name, listener in self._up.items():
+            if name not in kept:
+                # It went with its account.
+                self._leave(listener.place)
+        for item in items:
             match item.record.state:
                 case "deleting":
-                    self._leave(item)
+                    self._leave(item.place)
                 case "failed" if not retries:
                     pass
                 case _ if item.name not in self._up:
@@ -100,7 +120,8 @@ class Listeners:
             listener = Listener(self._deployment, self._app, self._flows, item)
             await listener.start(self._host)
         except (OSError, CannotListen) as error:
-            log.error("the endpoint %s cannot listen: %s", item.name, error)
+            if item.record.state != "failed":
+                log.error("the endpoint %s cannot listen: %s", item.name, error)
             await self._put(item, state="failed", failure=f"It cannot listen: {error}")
             return
         self._up[item.name] = listener
@@ -116,21 +137,31 @@ class Listeners:
             if record != current.record:
                 await transaction.put(replace(current, record=record))
 
-    def _leave(self, item: Item[VpcEndpoint]) -> None:
-        if item.name not in self._leaving:
-            task = asyncio.create_task(self._remove(item))
-            self._leaving[item.name] = task
+    def _leave(self, place: Place) -> None:
+        if place.name not in self._leaving:
+            task = asyncio.create_task(self._remove(place))
+            self._leaving[place.name] = task
             task.add_done_callback(_tell_of_death)
 
-    async def _remove(self, item: Item[VpcEndpoint]) -> None:
-        listener = self._up.get(item.name)
+    async def _remove(self, place: Place) -> None:
+        listener = self._up.get(place.name)
         if listener is not None:
             await listener.drain()
             await listener.stop()
-            del self._up[item.name]
-        async with self._resources.writing() as transaction:
-            await transaction.remove(VpcEndpoint, item.place)
-        del self._leaving[item.name]
+            del self._up[place.name]
+        await self._forget(place)
+        del self._leaving[place.name]
+
+    async def _forget(self, place: Place) -> None:
+        while True:
+            try:
+                async with self._resources.writing() as transaction:
+                    if await transaction.find(VpcEndpoint, place) is not None:
+                        await transaction.remove(VpcEndpoint, place)
+                return
+            except (StoreError, SQLAlchemyError) as error:
+                log.warning("endpoint %s is not removed; trying again: %s", place.name, error)
+                await asyncio.sleep(_RETRY_S)
 
 
 def _tell_of_death(task: asyncio.Task[None]) -> None:

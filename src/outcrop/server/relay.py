@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
-from typing import Final, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 from outcrop.stores.network_records import NetworkInterface
 from outcrop.stores.resources import Item
@@ -20,6 +20,15 @@ from outcrop.stores.resources import Item
 MAX_CONNECTIONS: Final = 2048
 _PIECE_BYTES: Final = 64 * 1024
 _BACKLOG: Final = 1024
+_FIRST_S: Final = 30.0
+"""How long a client may take to begin."""
+
+_STALL_S: Final = 60.0
+"""How long one may take nothing of what it is being sent."""
+
+_KEEP_ALIVE_S: Final = 60
+"""After so long without a word, the kernel asks whether the client is still there."""
+
 # struct tcp_info of Linux: tcpi_segs_out and tcpi_segs_in, since 4.2.
 _SEGMENTS: Final = struct.Struct("=II")
 _SEGMENTS_AT: Final = 136
@@ -61,6 +70,8 @@ class Countable(Protocol):
 
     def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
 
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -68,7 +79,9 @@ class Admission:
     is_allowed: bool
 
 
-Admit = Callable[[str], Awaitable[Admission]]
+Admit = Callable[[str, bool], Awaitable[Admission]]
+"""By the client's address, and whether it is on this machine."""
+
 Watch = Callable[[Connection], None]
 """Told of each connection when it begins."""
 
@@ -76,21 +89,37 @@ Watch = Callable[[Connection], None]
 class Relay:
     """The ``Entrance`` of one endpoint."""
 
-    def __init__(self, endpoint: str, inner_port: int, admit: Admit, watch: Watch) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        inner_port: int,
+        admit: Admit,
+        watch: Watch,
+        *,
+        first_s: float = _FIRST_S,
+        stall_s: float = _STALL_S,
+    ) -> None:
         self.endpoint = endpoint
         self._inner_port = inner_port
         self._admit = admit
         self._watch = watch
+        self._first_s = first_s
+        self._stall_s = stall_s
         self._clients: dict[int, str] = {}
         self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
-    async def listen(self, host: str, port: int) -> int:
-        """The port: a free one for 0. Raises ``OSError``."""
+    async def take_port(self, host: str, port: int) -> int:
+        """The port: a free one for 0. Nobody is let in yet. Raises ``OSError``."""
         self._server = await asyncio.start_server(
-            self._accept, host, port, limit=_PIECE_BYTES, backlog=_BACKLOG
+            self._accept, host, port, limit=_PIECE_BYTES, backlog=_BACKLOG, start_serving=False
         )
         return int(self._server.sockets[0].getsockname()[1])
+
+    async def listen(self) -> None:
+        """Raises ``OSError``."""
+        if self._server is not None:
+            await self._server.start_serving()
 
     def find_client(self, port: int) -> str | None:
         return self._clients.get(port)
@@ -124,15 +153,20 @@ class Relay:
         if peer is None or len(self._serving) > MAX_CONNECTIONS:
             return
         address = plain_address(peer[0])
-        admission = await self._admit(address)
+        here = plain_address(writer.get_extra_info("sockname")[0])
+        # Who comes from the address that it came to is this machine, loopback or not.
+        is_here = address == here or ip_address(address).is_loopback
+        admission = await self._admit(address, is_here)
+        counted: Countable | None = writer.get_extra_info("socket")
         connection = Connection(
             interface=admission.interface,
             address=address,
             port=peer[1],
             is_accepted=admission.is_allowed,
             began_at=datetime.now(UTC),
-            socket=writer.get_extra_info("socket"),
+            socket=counted,
         )
+        _keep_alive(counted)
         connection.count_packets()
         self._watch(connection)
         try:
@@ -146,6 +180,10 @@ class Relay:
     async def _relay(
         self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        async with asyncio.timeout(self._first_s):
+            first = await reader.read(_PIECE_BYTES)
+        if not first:
+            return
         inner_reader, inner = await asyncio.open_connection(
             "127.0.0.1", self._inner_port, limit=_PIECE_BYTES
         )
@@ -159,14 +197,17 @@ class Relay:
         def sent(size: int) -> None:
             traffic.bytes_out += size
 
+        received(len(first))
+        inner.write(first)
         inward = asyncio.create_task(_pump(reader, inner, received))
-        outward = asyncio.create_task(_pump(inner_reader, writer, sent))
+        outward = asyncio.create_task(_pump(inner_reader, writer, sent, self._stall_s))
         try:
-            # A client that has said all still hears the answer; one that is gone ends the work.
             await asyncio.wait((inward, outward), return_when=asyncio.FIRST_COMPLETED)
-            if inward.done() and inward.result():
+            if inward.done() and inward.result() != "source gone":
+                # A client that has said all, or that is not listened to, still hears the answer.
                 await asyncio.wait((outward,))
-            await _flush(writer)
+            if outward.done() and outward.result() != "target gone":
+                await _flush(writer, self._stall_s)
         finally:
             inward.cancel()
             outward.cancel()
@@ -175,27 +216,70 @@ class Relay:
             self._clients.pop(port, None)
 
 
+_Ended = Literal["said all", "source gone", "target gone"]
+
+
 async def _pump(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]
-) -> bool:
-    """Until the end of what ``reader`` says, which ``writer`` is told; false if either is gone."""
-    try:
-        while piece := await reader.read(_PIECE_BYTES):
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    count: Callable[[int], None],
+    stall_s: float | None = None,
+) -> _Ended:
+    """Until the end of what ``reader`` says, which ``writer`` is told. A writer that takes nothing
+    for ``stall_s`` counts as gone."""
+    writer.transport.set_write_buffer_limits(high=_PIECE_BYTES)
+    while True:
+        try:
+            piece = await reader.read(_PIECE_BYTES)
+        except OSError:
+            return "source gone"
+        try:
+            if not piece:
+                if writer.can_write_eof():
+                    writer.write_eof()
+                return "said all"
             count(len(piece))
             writer.write(piece)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
-    except OSError:
-        return False
-    return True
+            await _taken(writer, stall_s)
+        except OSError:
+            return "target gone"
 
 
-async def _flush(writer: asyncio.StreamWriter) -> None:
+async def _taken(writer: asyncio.StreamWriter, stall_s: float | None) -> None:
+    if stall_s is None or writer.transport.get_write_buffer_size() <= _PIECE_BYTES:
+        await writer.drain()
+    else:
+        await _patiently(writer, asyncio.ensure_future(writer.drain()), stall_s)
+
+
+async def _flush(writer: asyncio.StreamWriter, stall_s: float) -> None:
     """What is written goes out before the connection is dropped."""
     writer.close()
     with contextlib.suppress(OSError):
-        await writer.wait_closed()
+        await _patiently(writer, asyncio.ensure_future(writer.wait_closed()), stall_s)
+
+
+async def _patiently(
+    writer: asyncio.StreamWriter, done: asyncio.Future[Any], stall_s: float
+) -> None:
+    """Raises ``TimeoutError`` when nothing of what is written has gone out for ``stall_s``."""
+    left_bytes = writer.transport.get_write_buffer_size()
+    try:
+        while not (await asyncio.wait((done,), timeout=stall_s))[0]:
+            before_bytes, left_bytes = left_bytes, writer.transport.get_write_buffer_size()
+            if left_bytes >= before_bytes:
+                raise TimeoutError
+        await done
+    finally:
+        done.cancel()
+
+
+def _keep_alive(client: Countable | None) -> None:
+    idle = getattr(socket, "TCP_KEEPIDLE", None)
+    if client is None or idle is None:
+        return
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    client.setsockopt(socket.IPPROTO_TCP, idle, _KEEP_ALIVE_S)
 
 
 def plain_address(address: str) -> str:
