@@ -98,3 +98,9 @@ def test_every_policy_among_the_examples_is_in_a_table_here() -> None:
     }
     # An access policy of OpenSearch has a language of its own.
     assert policies - {"002", "151"} == ACCEPTED.keys() | BROKEN.keys()
+
+
+def test_a_placeholder_that_is_no_arn_is_refused_as_iam_does() -> None:
+    text = (EXAMPLES / "RUN-152.json").read_text()
+    with pytest.raises(MalformedPolicy, match="must be in ARN format"):
+        parse_policy(text, "identity")

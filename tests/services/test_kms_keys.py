@@ -247,7 +247,8 @@ async def test_rotation_is_told_switched_on_and_off(inside: Inside, admin: Clien
 
 async def test_a_policy_that_locks_its_author_out_is_refused(admin: Client) -> None:
     arn = await make_key(admin)
-    locked = owned().replace(":root", ":user/nobody")
+    await admin.ask("iam", "CreateUser", UserName="bob")
+    locked = owned().replace(":root", ":user/bob")
     answer = await refusal(admin, "kms", "PutKeyPolicy", KeyId=arn, Policy=locked)
     assert answer == (
         "MalformedPolicyDocumentException",
@@ -263,6 +264,20 @@ async def test_a_policy_that_locks_its_author_out_is_refused(admin: Client) -> N
         f"User: arn:aws:iam::{ACCOUNT}:user/admin is not authorized to perform: kms:DescribeKey on "
         f"resource: {arn} because no resource-based policy allows the kms:DescribeKey action"
     )
+
+
+async def test_a_key_policy_names_nobody_who_is_not_there(admin: Client) -> None:
+    """Else whoever gets the name later has the key."""
+    arn = await make_key(admin)
+    refused = (
+        "MalformedPolicyDocumentException",
+        "Policy contains a statement with one or more invalid principals.",
+    )
+    for principal in (user_arn("nobody"), f"arn:aws:iam::{ACCOUNT}:role/none", "999999999999"):
+        policy = owned(to(principal, "kms:Decrypt"))
+        assert await refusal(admin, "kms", "PutKeyPolicy", KeyId=arn, Policy=policy) == refused
+        assert await refusal(admin, "kms", "CreateKey", Policy=policy) == refused
+    await admin.ask("kms", "PutKeyPolicy", KeyId=arn, Policy=owned(to("*", "kms:Decrypt")))
 
 
 async def test_a_policy_names_its_own_author(admin: Client) -> None:

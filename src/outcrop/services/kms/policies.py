@@ -13,6 +13,7 @@ from outcrop.services.call import Call
 from outcrop.services.kms.listing import page_of
 from outcrop.services.kms.references import get_key, not_found, require_customers, reread
 from outcrop.services.operation import operation
+from outcrop.stores.known_principals import is_known
 
 _NAME = "default"
 
@@ -47,9 +48,16 @@ async def accept_policy(call: Call, arn: str, params: Mapping[str, Any]) -> None
     """Raises unless ``Policy`` is well-formed and leaves its author in charge of the key."""
     text = params["Policy"]
     try:
-        parse_policy(text, "key", name=arn)
+        policy = parse_policy(text, "key", name=arn)
     except MalformedPolicy as error:
         raise ServiceError("MalformedPolicyDocumentException", str(error)) from error
+    named = {arn for each in policy.statements if each.principals for arn in each.principals.arns}
+    if not all(is_known(call.stores.directory, each) for each in named - {"*"}):
+        # Somebody who gets the name later would get the key with it.
+        raise ServiceError(
+            "MalformedPolicyDocumentException",
+            "Policy contains a statement with one or more invalid principals.",
+        )
     if params.get("BypassPolicyLockoutSafetyCheck"):
         return
     keys = {"kms:calleraccount": call.account}
