@@ -1,13 +1,16 @@
 """The store of one deployment, and the data keys of its objects that were opened lately."""
 
+import asyncio
+import importlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from outcrop.config import Config
 from outcrop.identity import Sealer
-from outcrop.objects.external import ExternalStore
 from outcrop.objects.protocol import ObjectStore, StoreAnswer, StoreNotReady, StoreRequest
-from outcrop.objects.seaweed import SeaweedStore
 
 _REMEMBERED = 4096
 
@@ -48,11 +51,44 @@ class _NoStore:
 NO_OBJECTS = Objects(_NoStore(), is_own=True)
 
 
+class _OnFirstUse:
+    """``build`` runs in a thread when the store is first asked: it imports an HTTP client, which
+    the start of a gateway should not wait for."""
+
+    def __init__(self, build: Callable[[], ObjectStore]) -> None:
+        self._build = build
+        self._building = asyncio.Lock()
+        self._store: ObjectStore | None = None
+        self._is_closed = False
+
+    async def send(self, request: StoreRequest) -> StoreAnswer:
+        async with self._building:
+            if self._is_closed:
+                raise StoreNotReady("The object store is shutting down.")
+            if self._store is None:
+                self._store = await asyncio.to_thread(self._build)
+        return await self._store.send(request)
+
+    async def close(self) -> None:
+        async with self._building:
+            self._is_closed = True
+        if self._store is not None:
+            await self._store.close()
+
+
+def _own_store(data_dir: Path, sealer: Sealer) -> ObjectStore:
+    module: Any = importlib.import_module("outcrop.objects.seaweed")
+    return module.SeaweedStore(data_dir, sealer)
+
+
 def open_objects(config: Config, sealer: Sealer) -> Objects:
     """Nothing is started or asked before the first request."""
     external = config.services.s3
     if external.endpoint is not None:
-        store = ExternalStore(external.endpoint, external)
+        # At once: what is wrong with a profile shows when the gateway starts.
+        module: Any = importlib.import_module("outcrop.objects.external")
+        store = module.ExternalStore(external.endpoint, external)
         is_private = external.endpoint.startswith("https://")
         return Objects(store, is_own=False, is_private=is_private)
-    return Objects(SeaweedStore(config.data_dir, sealer), is_own=True)
+    store = _OnFirstUse(lambda: _own_store(config.data_dir, sealer))
+    return Objects(store, is_own=True)

@@ -105,6 +105,15 @@ class ShapeTable:
                 shape.wire_members[member.wire_name] = member
         return shape
 
+    def has_streaming_payload(self, name: str) -> bool:
+        """Without compiling anything: it is asked of every operation when a server starts."""
+        raw = self._raw[name]
+        if "payload" not in raw:
+            return False
+        reference = raw["members"][raw["payload"]]
+        own = self._raw[reference["shape"]]
+        return bool(reference.get("streaming", own.get("streaming")))
+
     def error_facts(self) -> dict[str, int]:
         """The status of every exception, by its code and by the name of its shape, without
         compiling anything."""

@@ -93,8 +93,10 @@ class Operation:
     @cached_property
     def takes_stream(self) -> bool:
         """The body is a blob of any size, which is never held whole."""
-        payload = self.input_layout.payload
-        return payload is not None and payload.is_streaming
+        reference = self.raw.get("input")
+        return reference is not None and self.service.shapes.has_streaming_payload(
+            reference["shape"]
+        )
 
     @cached_property
     def event_stream(self) -> Member | None:
