@@ -1,6 +1,7 @@
 """Signs requests for the store by Signature Version 4; paths and queries go out as given here.
 
-The payload is not signed: it passes piece by piece, over loopback or TLS.
+The payload is not signed: it passes piece by piece, over loopback or TLS. Headers may say how it is
+coded (``x-amz-content-sha256``).
 """
 
 import hmac
@@ -41,18 +42,15 @@ def sign(
     """All headers to send, Host among them, in lower case."""
     stamp = now.strftime("%Y%m%dT%H%M%SZ")
     signed = {name.lower(): " ".join(value.split()) for name, value in headers.items()}
-    signed |= {
-        "host": target.host,
-        "x-amz-content-sha256": UNSIGNED_PAYLOAD,
-        "x-amz-date": stamp,
-    }
+    signed |= {"host": target.host, "x-amz-date": stamp}
+    payload = signed.setdefault("x-amz-content-sha256", UNSIGNED_PAYLOAD)
     if credentials.token is not None:
         signed["x-amz-security-token"] = credentials.token
     names = ";".join(sorted(signed))
     lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
     canonical = (
         f"{target.method}\n{target.path}\n{_canonical_query(target.query)}\n"
-        f"{lines}\n{names}\n{UNSIGNED_PAYLOAD}"
+        f"{lines}\n{names}\n{payload}"
     )
     scope = f"{stamp[:8]}/{region}/s3/aws4_request"
     digest = sha256(canonical.encode()).hexdigest()

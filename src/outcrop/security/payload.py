@@ -59,6 +59,18 @@ class VerifiedBody:
         self._default = CHECKSUMS["crc64nvme"]() if self._promise is None else None
         self._is_finished = False
 
+    @property
+    def late_checksum(self) -> str | None:
+        """The algorithm of the checksum that nobody knows before the body's end."""
+        if self._promise is None:
+            return "crc64nvme"
+        return self._promise.name if self._promise.expected is None else None
+
+    @property
+    def promised_checksum(self) -> str | None:
+        """The algorithm of the one that its sender promised, in a header or a trailer."""
+        return self._promise.name if self._promise else None
+
     def __aiter__(self) -> AsyncGenerator[bytes]:
         return self.pieces()
 

@@ -49,11 +49,14 @@ class DataKey(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Upload(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A multipart upload whose parts are encrypted under a data key; its parent is the bucket."""
+    """What a multipart upload began with: the data key that encrypts its parts, the checksum and
+    its kind. One that began with none of them has no record. Its parent is the bucket."""
 
     KIND: ClassVar[str] = "s3:upload"
 
-    data_key: str
+    data_key: str | None = None
+    checksum: str | None = None
+    checksum_type: str | None = None
 
 
 def bucket_place(name: str) -> Place:

@@ -47,6 +47,7 @@ async def create_bucket(call: Call, params: Mapping[str, Any]) -> Answer:
 @operation
 async def delete_bucket(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     bucket = await get_bucket(call, params)
+    await _require_empty(call, bucket.name)
     answer = await send(call, {"Bucket": bucket.name})
     if answer.status not in (200, 204, 404):
         raise await read_refusal(answer, BucketName=bucket.name)
@@ -57,6 +58,22 @@ async def delete_bucket(call: Call, params: Mapping[str, Any]) -> dict[str, Any]
                 await transaction.remove(kind, item.place)
         await transaction.remove(Bucket, bucket.place)
     return {}
+
+
+async def _require_empty(call: Call, name: str) -> None:
+    """SeaweedFS sees only objects: it would delete old versions with their bucket."""
+    asked = {"Bucket": name, "MaxKeys": 1}
+    answer = await send(call, asked, operation="ListObjectVersions")
+    if answer.status == 404:
+        await read_start(answer)
+        return
+    found = await result_of(call, answer, "ListObjectVersions")
+    kept = (*found.get("Versions", ()), *found.get("DeleteMarkers", ()))
+    if kept:
+        text = "The bucket you tried to delete is not empty"
+        if any(one.get("VersionId", "null") != "null" for one in kept):
+            text += ". You must delete all versions in the bucket."
+        raise ServiceError("BucketNotEmpty", text, status=409, BucketName=name)
 
 
 @operation

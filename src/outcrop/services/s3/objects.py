@@ -6,6 +6,7 @@ from typing import Any
 from outcrop.authorization.s3 import deletion, listing, read_copy_source
 from outcrop.errors import AWSError, ServiceError
 from outcrop.objects.protocol import StoreAnswer
+from outcrop.security.payload import VerifiedBody
 from outcrop.services.call import Answer, Call, RawAnswer
 from outcrop.services.operation import operation
 from outcrop.services.s3.encryption import (
@@ -26,6 +27,7 @@ from outcrop.services.s3.owned import (
     not_implemented,
 )
 from outcrop.services.s3.refusals import read_refusal, read_start
+from outcrop.services.s3.trailers import KEPT, with_trailer
 from outcrop.stores.bucket_records import Bucket
 from outcrop.stores.resources import Item
 
@@ -54,6 +56,11 @@ _TOLD = frozenset(
 _TOLD_PREFIXES = ("x-amz-meta-", "x-amz-checksum-")
 _DEFAULT_TYPE = "binary/octet-stream"
 _MAX_DELETIONS = 1000
+_USELESS = (
+    "This copy request is illegal because it is trying to copy an object to itself without "
+    "changing the object's metadata, storage class, website redirect location or encryption "
+    "attributes."
+)
 _UNKNOWN = {
     "ObjectLockMode": "Object Lock",
     "ObjectLockRetainUntilDate": "Object Lock",
@@ -72,9 +79,9 @@ async def put_object(call: Call, params: Mapping[str, Any]) -> Answer:
     check_upload(params)
     bucket = await get_bucket(call, params)
     sealing = await sealing_of(call, bucket, params)
-    upload = upload_of(call)
+    upload, coded = upload_of(call, keeps_default=True)
     headers = {"content-type": params.get("ContentType", _DEFAULT_TYPE), **sealing.to_store}
-    answer = await send(call, without_chunking(params), headers, upload)
+    answer = await send(call, without_chunking(params), headers | coded, upload)
     result = without_customer(await result_of(call, answer))
     return Answer(result | sealing.told | checksums_of(call))
 
@@ -143,6 +150,7 @@ async def copy_object(call: Call, params: Mapping[str, Any]) -> Answer:
     bucket = await get_bucket(call, params)
     sealing = await sealing_of(call, bucket, params)
     source, source_params = await source_of(call, params)
+    _refuse_useless(bucket, params, source_params)
     read = await opened(call, source, lambda headers: _head(call, source_params, headers))
     if read.answer.status >= 300:
         raise await read_refusal(read.answer)
@@ -155,6 +163,20 @@ async def copy_object(call: Call, params: Mapping[str, Any]) -> Answer:
     return Answer(result | sealing.told)
 
 
+def _refuse_useless(
+    bucket: Item[Bucket], params: Mapping[str, Any], source: Mapping[str, Any]
+) -> None:
+    is_same = (source["Bucket"], source["Key"]) == (bucket.name, params["Key"])
+    changes = ("ServerSideEncryption", "SSEKMSKeyId", "StorageClass", "ChecksumAlgorithm")
+    if (
+        is_same
+        and "VersionId" not in source
+        and params.get("MetadataDirective") != "REPLACE"
+        and not any(name in params for name in changes)
+    ):
+        raise ServiceError("InvalidRequest", _USELESS, status=400)
+
+
 @operation
 async def get_object_attributes(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     refuse_customer_keys(params)
@@ -162,10 +184,25 @@ async def get_object_attributes(call: Call, params: Mapping[str, Any]) -> dict[s
     read = await opened(call, bucket, lambda headers: send(call, params, headers))
     if read.answer.status >= 300:
         raise await _refusal(call, params, read.answer)
-    return await result_of(call, read.answer)
+    result = await result_of(call, read.answer)
+    if "Checksum" in params["ObjectAttributes"] and "Checksum" not in result:
+        found = _headers(call, await _headed(call, bucket, params))
+        names = {f"x-amz-checksum-{name}": f"Checksum{name.upper()}" for name in KEPT}
+        names["x-amz-checksum-type"] = "ChecksumType"
+        result["Checksum"] = {names[name]: found[name] for name in names if name in found}
+    return result
+
+
+async def _headed(call: Call, bucket: Item[Bucket], params: Mapping[str, Any]) -> Opened:
+    asked = {k: params[k] for k in ("Bucket", "Key", "VersionId") if k in params}
+    asked["ChecksumMode"] = "ENABLED"
+    read = await opened(call, bucket, lambda headers: _head(call, asked, headers))
+    await read_start(read.answer)
+    return read
 
 
 def check_upload(params: Mapping[str, Any]) -> None:
+    check_condition(params)
     for name, what in _UNKNOWN.items():
         if name in params:
             raise not_implemented(f"{what} is not implemented.")
@@ -177,6 +214,12 @@ def check_upload(params: Mapping[str, Any]) -> None:
         raise not_implemented("Only the storage class STANDARD is implemented.")
 
 
+def check_condition(params: Mapping[str, Any]) -> None:
+    """Of a write: whether there is an object is all that can be asked of none."""
+    if params.get("IfNoneMatch", "*") != "*":
+        raise not_implemented("A header you provided implies functionality that is not implemented")
+
+
 def without_chunking(params: Mapping[str, Any]) -> dict[str, Any]:
     """The coding of the body on its way here is none of the object."""
     codings = [one.strip() for one in params.get("ContentEncoding", "").split(",")]
@@ -185,12 +228,16 @@ def without_chunking(params: Mapping[str, Any]) -> dict[str, Any]:
     return rest | {"ContentEncoding": kept} if kept else rest
 
 
-def upload_of(call: Call) -> Upload:
-    """Its last piece comes when everything that the request promised of its body has held."""
+def upload_of(call: Call, *, keeps_default: bool) -> tuple[Upload, dict[str, str]]:
+    """The body, whose last piece comes when everything that the request promised of it has held,
+    and its headers. ``keeps_default``: a checksum is kept even where its sender has none."""
     incoming = call.request.incoming
-    if incoming is None:
-        return Upload(_once(call.request.body), len(call.request.body))
-    return Upload(incoming.pieces(), incoming.declared_bytes)
+    if not isinstance(incoming, VerifiedBody):
+        return Upload(_once(call.request.body), len(call.request.body)), {}
+    upload, late = Upload(incoming.pieces(), incoming.declared_bytes), incoming.late_checksum
+    if late not in KEPT or not (keeps_default or incoming.promised_checksum):
+        return upload, {}
+    return with_trailer(upload, late, lambda: incoming.checksums[late])
 
 
 def checksums_of(call: Call) -> dict[str, Any]:
@@ -199,7 +246,7 @@ def checksums_of(call: Call) -> dict[str, Any]:
     # The MD5 is the ETag's.
     kept = {name: value for name, value in found.items() if name not in ("md5", "sha512")}
     members: dict[str, Any] = {f"Checksum{name.upper()}": text for name, text in kept.items()}
-    if "crc64nvme" in kept:
+    if kept:
         members["ChecksumType"] = "FULL_OBJECT"
     return members
 
@@ -235,6 +282,8 @@ def _headers(call: Call, read: Opened) -> dict[str, str]:
         for name, value in read.answer.headers.items()
         if name in _TOLD or name.startswith(_TOLD_PREFIXES)
     }
+    if any(name.startswith("x-amz-checksum-") for name in headers):
+        headers.setdefault("x-amz-checksum-type", "FULL_OBJECT")
     headers["x-amz-request-id"] = call.request_id
     if read.data_key is not None:
         prefix = "x-amz-server-side-encryption"
