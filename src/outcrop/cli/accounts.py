@@ -3,13 +3,9 @@
 Written to the data directory itself; a running server notices within a second.
 """
 
-import asyncio
-import os
 import re
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -20,10 +16,11 @@ from outcrop.cli.options import (
     DataDirOption,
     JsonOption,
     plain_errors,
+    print_json,
     read_config,
 )
-from outcrop.config import Config
-from outcrop.server.state import State, open_state
+from outcrop.cli.state import with_state
+from outcrop.server.state import State
 from outcrop.stores.account_removal import remove_account
 from outcrop.stores.failures import StoreError
 from outcrop.stores.iam_names import ROOT_NAME
@@ -31,8 +28,6 @@ from outcrop.stores.service_control import attached_to
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(service_control.app, name="scp", help="Service control policies bound accounts.")
-
-Result = TypeVar("Result")
 
 _ACCOUNT_ID: Final = re.compile(r"[0-9]{12}", re.ASCII)
 
@@ -62,9 +57,9 @@ def create(
         }
 
     with plain_errors():
-        shown = _run(read_config(data_dir, config), work)
+        shown = with_state(read_config(data_dir, config), work)
         if as_json:
-            typer.echo(msgspec.json.encode(shown).decode())
+            print_json(shown)
             return
         typer.echo(f"# account {shown.pop('id')}, its root user")
         for variable, value in shown.items():
@@ -94,9 +89,9 @@ def list_accounts(
         ]
 
     with plain_errors():
-        rows = _run(read_config(data_dir, config), work)
+        rows = with_state(read_config(data_dir, config), work)
         if as_json:
-            typer.echo(msgspec.json.encode(rows).decode())
+            print_json(rows)
         else:
             Console().print(_table(rows))
 
@@ -119,16 +114,8 @@ def delete(
         await remove_account(state.stores.resources, account, force=force)
 
     with plain_errors():
-        _run(read_config(data_dir, config), work)
+        with_state(read_config(data_dir, config), work)
         typer.echo(f"Account {account} is gone.", err=True)
-
-
-def _run(config: Config, work: Callable[[State], Coroutine[Any, Any, Result]]) -> Result:
-    async def with_state() -> Result:
-        async with open_state(config.data_dir, os.environ, config.master_key) as state:
-            return await work(state)
-
-    return asyncio.run(with_state())
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

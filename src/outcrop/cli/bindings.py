@@ -4,10 +4,8 @@ A running server takes a change within a second.
 """
 
 import asyncio
-import os
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -19,11 +17,12 @@ from outcrop.cli.options import (
     DataDirOption,
     JsonOption,
     plain_errors,
+    print_json,
     read_config,
 )
+from outcrop.cli.state import state_of
 from outcrop.config import Binding, Config
 from outcrop.engines.pool import EnginePool, EngineStatus
-from outcrop.server.state import open_state
 
 PatternArgument = Annotated[str, typer.Argument(help="Model IDs, shell style: 'anthropic.*'")]
 
@@ -51,7 +50,7 @@ def list_models(
         if provider is None or model.provider.lower() == provider.lower()
     ]
     if as_json:
-        typer.echo(msgspec.json.encode(rows).decode())
+        print_json(rows)
         return
     table = Table("Model ID", "Provider", "Output", "Engine", "Served by")
     for row in rows:
@@ -100,13 +99,13 @@ def _served_by(status: EngineStatus | None, model: str | None) -> str:
 
 
 async def _catalog(config: Config) -> Catalog:
-    async with open_state(config.data_dir, os.environ, config.master_key) as state:
+    async with state_of(config) as state:
         return load_catalog(config).with_bindings(await state.stores.bindings.list_bindings())
 
 
 async def _bind(config: Config, binding: Binding) -> Catalog:
     """Checked as a whole before anything is written."""
-    async with open_state(config.data_dir, os.environ, config.master_key) as state:
+    async with state_of(config) as state:
         stored = await state.stores.bindings.list_bindings()
         kept = [each for each in stored if each.pattern != binding.pattern]
         catalog = load_catalog(config).with_bindings([*kept, binding])
@@ -115,5 +114,5 @@ async def _bind(config: Config, binding: Binding) -> Catalog:
 
 
 async def _unbind(config: Config, pattern: str) -> None:
-    async with open_state(config.data_dir, os.environ, config.master_key) as state:
+    async with state_of(config) as state:
         await state.stores.bindings.delete(pattern)

@@ -12,11 +12,13 @@ import typer
 
 from outcrop.cli.endpoints import read_endpoints
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
+from outcrop.cli.state import state_of
 from outcrop.config import Config
 from outcrop.engines.pool import EnginePool
+from outcrop.objects.protocol import StoreMissing
+from outcrop.objects.seaweed import find_weed
 from outcrop.identity import SealedSecretError
 from outcrop.server import status
-from outcrop.server.state import open_state
 from outcrop.stores.failures import StoreError
 
 MIN_FREE_BYTES = 2**30
@@ -73,7 +75,7 @@ def _state(config: Config) -> Iterator[Finding]:
 
 
 async def _account(config: Config) -> str:
-    async with open_state(config.data_dir, os.environ, config.master_key) as state:
+    async with state_of(config) as state:
         return state.foundation.account
 
 
@@ -114,6 +116,19 @@ def _engines(config: Config) -> Iterator[Finding]:
         yield Finding(f"engine {engine.name}: {engine.kind}, {engine.model}", engine.problem)
 
 
+def _objects(config: Config) -> Iterator[Finding]:
+    if config.services.s3.endpoint is not None:
+        yield Finding(f"objects: those of {config.services.s3.endpoint}")
+        return
+    try:
+        program = find_weed()
+    except StoreMissing as error:
+        # An extra: without it the rest works.
+        yield Finding(f"objects: none. {error}")
+    else:
+        yield Finding(f"objects: {program}")
+
+
 def _disk(config: Config) -> Iterator[Finding]:
     folder = next(path for path in (config.cache_dir, *config.cache_dir.parents) if path.exists())
     free_bytes = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
@@ -130,4 +145,5 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _port,
     _endpoints,
     _engines,
+    _objects,
 )

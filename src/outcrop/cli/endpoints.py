@@ -1,7 +1,6 @@
 """``outcrop endpoints list``: the private endpoints of a deployment and where each is reached."""
 
 import asyncio
-import os
 from typing import Annotated
 
 import msgspec
@@ -12,11 +11,12 @@ from outcrop.cli.options import (
     DataDirOption,
     JsonOption,
     plain_errors,
+    print_json,
     read_config,
 )
+from outcrop.cli.state import state_of
 from outcrop.config import Config
 from outcrop.server.address import endpoint_url
-from outcrop.server.state import open_state
 from outcrop.stores.network_records import VpcEndpoint
 from outcrop.stores.resources import Item
 
@@ -35,7 +35,7 @@ def list_endpoints(
         settings = read_config(data_dir, config)
         rows = [_row(settings, item) for item in asyncio.run(read_endpoints(settings, account))]
     if as_json:
-        typer.echo(msgspec.json.encode(rows).decode())
+        print_json(rows)
         return
     # Plain lines: a table would cut IDs and URLs where the terminal is narrow.
     for row in rows:
@@ -47,7 +47,7 @@ def list_endpoints(
 
 async def read_endpoints(config: Config, account: str | None = None) -> list[Item[VpcEndpoint]]:
     async with (
-        open_state(config.data_dir, os.environ, config.master_key) as state,
+        state_of(config) as state,
         state.stores.resources.reading() as view,
     ):
         return await view.list(VpcEndpoint, account=account)

@@ -1,7 +1,6 @@
 """``outcrop env``: the exports that point AWS clients here, for ``eval "$(outcrop env)"``."""
 
 import asyncio
-import os
 import shlex
 from typing import Annotated
 
@@ -14,12 +13,12 @@ from outcrop.cli.options import (
     plain_errors,
     read_config,
 )
+from outcrop.cli.state import state_of
 from outcrop.cli.tls import TRUST_VARIABLES
 from outcrop.config import Config
 from outcrop.security.authority import tls_files
 from outcrop.server import status
 from outcrop.server.address import endpoint_url
-from outcrop.server.state import open_state
 from outcrop.stores.bootstrap import find_working_key
 from outcrop.stores.failures import NoSuchItem
 
@@ -58,7 +57,7 @@ def env(
 
 
 async def _variables(config: Config, account: str | None, user: str | None) -> dict[str, str]:
-    async with open_state(config.data_dir, os.environ, config.master_key) as state:
+    async with state_of(config) as state:
         chosen = account or state.foundation.account
         await state.stores.identities.get_account(chosen)
         key = find_working_key(state.stores.directory, chosen, state.presets, user=user)

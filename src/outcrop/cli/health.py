@@ -1,7 +1,6 @@
 """``outcrop health``: what does not work, and what did not lately."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 
 import msgspec
@@ -13,11 +12,12 @@ from outcrop.cli.options import (
     DataDirOption,
     JsonOption,
     plain_errors,
+    print_json,
     read_config,
 )
+from outcrop.cli.state import state_of
 from outcrop.config import Config
 from outcrop.server import status
-from outcrop.server.state import open_state
 from outcrop.stores.health_records import HealthEventRecord
 from outcrop.stores.network_records import VpcEndpoint
 from outcrop.stores.resources import Item
@@ -38,7 +38,7 @@ def health(
         running = status.find(settings.data_dir)
     if as_json:
         plain = [*map(_plain, events), *map(_plain_endpoint, failed)]
-        typer.echo(msgspec.json.encode(plain))
+        print_json(plain)
     else:
         _print(events, failed, running)
     if running is None or failed or any(each.record.status == "open" for each in events):
@@ -48,7 +48,7 @@ def health(
 async def _events(config: Config) -> list[Item[HealthEventRecord]]:
     """The open ones and then the newest."""
     async with (
-        open_state(config.data_dir, os.environ, config.master_key) as state,
+        state_of(config) as state,
         state.stores.resources.reading() as view,
     ):
         events = await view.list(HealthEventRecord)

@@ -3,13 +3,9 @@
 A running server notices within a second. A new secret is shown once, when it is made.
 """
 
-import asyncio
-import os
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -20,11 +16,12 @@ from outcrop.cli.options import (
     DataDirOption,
     JsonOption,
     plain_errors,
+    print_json,
     read_config,
 )
-from outcrop.config import Config
+from outcrop.cli.state import with_state
 from outcrop.identity import AccessKey, ApiKey, KeyStatus
-from outcrop.server.state import State, open_state
+from outcrop.server.state import State
 from outcrop.stores.bootstrap import ADMIN_NAME
 from outcrop.stores.key_uses import KeyUse
 
@@ -32,8 +29,6 @@ app = typer.Typer(no_args_is_help=True)
 
 KeyArgument = Annotated[str, typer.Argument(help="The key's ID, as `outcrop keys list` shows it.")]
 MAX_DAYS = 36_500
-
-Result = TypeVar("Result")
 
 
 @app.command()
@@ -64,9 +59,9 @@ def create(
         return {"id": key.id, "AWS_BEARER_TOKEN_BEDROCK": token}
 
     with plain_errors():
-        shown = _run(read_config(data_dir, config), work)
+        shown = with_state(read_config(data_dir, config), work)
         if as_json:
-            typer.echo(msgspec.json.encode(shown).decode())
+            print_json(shown)
             return
         for name, value in shown.items():
             typer.echo(f"{name}={value}")
@@ -96,9 +91,9 @@ def list_keys(
         return [row for row in rows if user in (None, row["user"])]
 
     with plain_errors():
-        rows = _run(read_config(data_dir, config), work)
+        rows = with_state(read_config(data_dir, config), work)
         if as_json:
-            typer.echo(msgspec.json.encode(rows).decode())
+            print_json(rows)
         else:
             Console().print(_table(rows))
 
@@ -138,7 +133,7 @@ def delete(
         await state.stores.keys.delete(await choose_account(state, account), key)
 
     with plain_errors():
-        _run(read_config(data_dir, config), work)
+        with_state(read_config(data_dir, config), work)
         typer.echo(f"{key} is deleted.")
 
 
@@ -154,7 +149,7 @@ def _set_status(
         await state.stores.keys.set_status(chosen, key, status)
 
     with plain_errors():
-        _run(read_config(data_dir, config), work)
+        with_state(read_config(data_dir, config), work)
         typer.echo(f"{key} is {'enabled' if status == 'Active' else 'disabled'}.")
 
 
@@ -163,14 +158,6 @@ async def choose_account(state: State, account: str | None) -> str:
     if account is None:
         return state.foundation.account
     return (await state.stores.identities.get_account(account)).name
-
-
-def _run(config: Config, work: Callable[[State], Coroutine[Any, Any, Result]]) -> Result:
-    async def with_state() -> Result:
-        async with open_state(config.data_dir, os.environ, config.master_key) as state:
-            return await work(state)
-
-    return asyncio.run(with_state())
 
 
 def _describe_access_key(key: AccessKey, use: KeyUse | None) -> dict[str, str | None]:

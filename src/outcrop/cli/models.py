@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 from outcrop.cli import bindings
-from outcrop.cli.options import ConfigOption, JsonOption, plain_errors, read_config
+from outcrop.cli.options import ConfigOption, JsonOption, plain_errors, print_json, read_config
 from outcrop.engines.modelfiles import ModelFileError, ModelStore, Progress, known_models
 
 app = typer.Typer(no_args_is_help=True)
@@ -65,7 +64,7 @@ def files(as_json: JsonOption = False, config: ConfigOption = None) -> None:
         store = ModelStore(read_config(None, config).cache_dir)
     rows = [_describe(store, name) for name in sorted(known_models())]
     if as_json:
-        typer.echo(msgspec.json.encode(rows).decode())
+        print_json(rows)
         return
     table = Table("Model", "Engine", "License", "Size", "Here")
     for row in rows:

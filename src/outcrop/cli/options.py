@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from outcrop.config import Config, ConfigError, load
@@ -34,3 +35,7 @@ def plain_errors() -> Generator[None]:
     except (ConfigError, StoreError, SealedSecretError) as error:
         typer.echo(f"outcrop: {error}", err=True)
         raise typer.Exit(1) from error
+
+
+def print_json(value: object) -> None:
+    typer.echo(msgspec.json.encode(value).decode())

@@ -4,14 +4,12 @@ It reads the data directory itself and changes nothing, beside a running server 
 """
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, get_args
 
-import msgspec
 import typer
 
 from outcrop.authorization.simulation import (
@@ -28,12 +26,14 @@ from outcrop.cli.options import (
     DataDirOption,
     JsonOption,
     plain_errors,
+    print_json,
     read_config,
 )
+from outcrop.cli.state import state_of
 from outcrop.config import Config
 from outcrop.security.policy.document import Kind, MalformedPolicy, Policy, parse_policy
 from outcrop.security.policy.evaluate import Layers, Subject
-from outcrop.server.state import State, open_state
+from outcrop.server.state import State
 from outcrop.stores.failures import NoSuchItem, StoreError
 
 app = typer.Typer(no_args_is_help=True)
@@ -96,7 +96,7 @@ def simulate(  # noqa: PLR0913
         scene = replace(scene, keys={**scene.keys, **keys})
         outcomes = [scene.play(each, wanted) for each in action for wanted in resource or ("*",)]
         if as_json:
-            typer.echo(msgspec.json.encode([describe(outcome) for outcome in outcomes]).decode())
+            print_json([describe(outcome) for outcome in outcomes])
             return
         typer.echo("\n\n".join(render(outcome) for outcome in outcomes))
 
@@ -147,7 +147,7 @@ def _scene(given: Cast, data_dir: Path | None, config: Path | None) -> Scene:
 
 
 async def _scene_here(given: Cast, config: Config, now: datetime) -> Scene:
-    async with open_state(config.data_dir, os.environ, config.master_key) as state:
+    async with state_of(config) as state:
         holder = _holder(state, given)
         directory = state.stores.directory
         scene = scene_of(directory, holder, now, policies_of(directory, holder))

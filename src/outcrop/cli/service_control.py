@@ -4,14 +4,11 @@ Each account begins with FullAWSAccess. Attach another one beside it to deny, de
 to allow only what the others allow.
 """
 
-import asyncio
-import os
 import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -21,17 +18,16 @@ from outcrop.cli.options import (
     DataDirOption,
     JsonOption,
     plain_errors,
+    print_json,
     read_config,
 )
+from outcrop.cli.state import Result, with_state
 from outcrop.config import Config
 from outcrop.security.policy.document import MalformedPolicy, parse_policy
-from outcrop.server.state import open_state
 from outcrop.stores.failures import StoreError
 from outcrop.stores.service_control import ServiceControlStore
 
 app = typer.Typer(no_args_is_help=True)
-
-Result = TypeVar("Result")
 
 NameArgument = Annotated[str, typer.Argument(help="The policy's name.")]
 AccountArgument = Annotated[str, typer.Argument(help="The account's ID.")]
@@ -91,7 +87,7 @@ def list_policies(
     with plain_errors():
         rows = _run(read_config(data_dir, config), lambda policies: policies.list())
         if as_json:
-            typer.echo(msgspec.json.encode(rows).decode())
+            print_json(rows)
             return
         table = Table(box=None, pad_edge=False)
         table.add_column("Policy", overflow="fold")
@@ -136,8 +132,4 @@ def _read(name: str, file: Path) -> str:
 def _run(
     config: Config, work: Callable[[ServiceControlStore], Coroutine[Any, Any, Result]]
 ) -> Result:
-    async def with_state() -> Result:
-        async with open_state(config.data_dir, os.environ, config.master_key) as state:
-            return await work(ServiceControlStore(state.stores.resources))
-
-    return asyncio.run(with_state())
+    return with_state(config, lambda state: work(ServiceControlStore(state.stores.resources)))
