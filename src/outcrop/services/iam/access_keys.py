@@ -10,6 +10,7 @@ from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.iam.documents import limit_exceeded
 from outcrop.services.iam.listing import listed
+from outcrop.services.iam.refusals import check_status
 from outcrop.services.iam.users import owner_of_keys
 from outcrop.services.operation import operation
 from outcrop.stores.iam_names import ROOT_NAME
@@ -40,9 +41,7 @@ async def list_access_keys(call: Call, params: Mapping[str, Any]) -> dict[str, A
 
 @operation
 async def update_access_key(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    if params["Status"] == "Expired":
-        # The model has it for what AWS ends by itself.
-        raise ServiceError("InvalidInput", "Status Expired is not a valid status to set.")
+    check_status(params["Status"])
     async with call.stores.resources.writing() as transaction:
         key = await _get(transaction, call, params)
         record = structs.replace(key.record, status=params["Status"])

@@ -10,9 +10,9 @@ from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.iam.documents import limit_exceeded
 from outcrop.services.iam.listing import listed, starts_with
+from outcrop.services.iam.refusals import check_free, delete_conflict, no_such, taken
 from outcrop.services.iam.users import (
     change_user,
-    delete_conflict,
     get_known_user,
     summarize as summarize_user,
 )
@@ -31,15 +31,16 @@ async def create_group(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     name, path = params["GroupName"], params.get("Path", "/")
     record = GroupRecord(id=new_unique_id("group"), path=path)
     async with call.stores.resources.writing() as transaction:
-        _check_free(call, name)
-        if len(call.stores.directory.groups(call.account)) >= MAX_GROUPS:
+        groups = call.stores.directory.groups(call.account)
+        check_free("group", name, groups)
+        if len(groups) >= MAX_GROUPS:
             raise limit_exceeded("GroupsPerAccount", MAX_GROUPS)
         place = Place(call.account, "", name)
         arn = iam_arn(call.account, "group", name, path)
         try:
             group = await transaction.add(record, place, arn=arn)
         except NameTaken as error:
-            raise _taken(name) from error
+            raise taken("group", name) from error
     return {"Group": _summarize(group)}
 
 
@@ -72,7 +73,7 @@ async def update_group(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         name = params.get("NewGroupName", group.name)
         path = params.get("NewPath", group.record.path)
         if name.lower() != group.name.lower():
-            _check_free(call, name)
+            check_free("group", name, call.stores.directory.groups(call.account))
         arn = iam_arn(call.account, "group", name, path)
         if name != group.name:
             for user in _members(call, group.name):
@@ -80,7 +81,7 @@ async def update_group(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 group = await transaction.rename(group, name, arn=arn)
             except NameTaken as error:
-                raise _taken(name) from error
+                raise taken("group", name) from error
         record = structs.replace(group.record, path=path)
         await transaction.put(replace(group, record=record, arn=arn))
     return {}
@@ -132,7 +133,7 @@ async def remove_user_from_group(call: Call, params: Mapping[str, Any]) -> dict[
 def get_known_group(call: Call, name: str) -> Item[GroupRecord]:
     group = call.stores.directory.find_group(call.account, name)
     if group is None:
-        raise _no_such_group(name)
+        raise no_such("group", name)
     return group
 
 
@@ -148,7 +149,7 @@ async def change_group(
 async def _get(transaction: Transaction, call: Call, name: str) -> Item[GroupRecord]:
     group = await transaction.find(GroupRecord, Place(call.account, "", name))
     if group is None:
-        raise _no_such_group(name)
+        raise no_such("group", name)
     return group
 
 
@@ -172,18 +173,3 @@ def _summarize(group: Item[GroupRecord]) -> dict[str, Any]:
         "Arn": group.arn,
         "CreateDate": group.created_at.replace(microsecond=0),
     }
-
-
-def _check_free(call: Call, name: str) -> None:
-    # Names are told apart without regard to case.
-    groups = call.stores.directory.groups(call.account)
-    if any(group.name.lower() == name.lower() for group in groups):
-        raise _taken(name)
-
-
-def _no_such_group(name: str) -> ServiceError:
-    return ServiceError("NoSuchEntity", f"The group with name {name} cannot be found.")
-
-
-def _taken(name: str) -> ServiceError:
-    return ServiceError("EntityAlreadyExists", f"Group with name {name} already exists.")

@@ -18,6 +18,7 @@ from outcrop.services.iam.documents import (
     size_of,
 )
 from outcrop.services.iam.listing import listed, starts_with
+from outcrop.services.iam.refusals import check_free, delete_conflict, no_such
 from outcrop.services.iam.tagging import parse_tags, render_tags, with_tags, without_tags
 from outcrop.services.iam.trust import check_trust
 from outcrop.services.operation import operation
@@ -106,9 +107,9 @@ async def delete_role(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     async with call.stores.resources.writing() as transaction:
         role = await _get(transaction, call, params["RoleName"])
         if role.record.attached:
-            raise _conflict("Cannot delete entity, must detach all policies first.")
+            raise delete_conflict("detach all policies")
         if role.record.inline:
-            raise _conflict("Cannot delete entity, must delete policies first.")
+            raise delete_conflict("delete policies")
         await transaction.remove(RoleRecord, role.place)
         await rename_principal(transaction, call, role.arn or "", role.record.id)
     return {}
@@ -170,7 +171,7 @@ async def create_service_linked_role(call: Call, params: Mapping[str, Any]) -> d
 def get_known_role(call: Call, name: str) -> Item[RoleRecord]:
     role = call.stores.directory.find_role(call.account, name)
     if role is None:
-        raise _no_such_role(name)
+        raise no_such("role", name)
     return role
 
 
@@ -186,7 +187,7 @@ async def change_role(
 async def _get(transaction: Transaction, call: Call, name: str) -> Item[RoleRecord]:
     role = await transaction.find(RoleRecord, Place(call.account, "", name))
     if role is None:
-        raise _no_such_role(name)
+        raise no_such("role", name)
     return role
 
 
@@ -199,9 +200,7 @@ def _checked_trust(call: Call, text: str) -> str:
 
 def _check_room(call: Call, name: str) -> None:
     roles = call.stores.directory.roles(call.account)
-    # Names are told apart without regard to case.
-    if any(role.name.lower() == name.lower() for role in roles):
-        raise ServiceError("EntityAlreadyExists", f"Role with name {name} already exists.")
+    check_free("role", name, roles)
     if len(roles) >= MAX_ROLES:
         raise limit_exceeded("RolesPerAccount", MAX_ROLES)
 
@@ -236,11 +235,3 @@ def _summary(role: Item[RoleRecord]) -> dict[str, Any]:
     if record.description:
         summary["Description"] = record.description
     return summary
-
-
-def _conflict(message: str) -> ServiceError:
-    return ServiceError("DeleteConflict", message)
-
-
-def _no_such_role(name: str) -> ServiceError:
-    return ServiceError("NoSuchEntity", f"The role with name {name} cannot be found.")

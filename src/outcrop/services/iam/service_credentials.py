@@ -15,6 +15,7 @@ from outcrop.identity import hash_api_secret, render_api_key
 from outcrop.services.call import Call
 from outcrop.services.iam.documents import limit_exceeded
 from outcrop.services.iam.listing import listed_together
+from outcrop.services.iam.refusals import check_status
 from outcrop.services.iam.users import get_known_user, named_user
 from outcrop.services.operation import operation
 from outcrop.stores.iam_records import ServiceCredentialRecord
@@ -64,8 +65,7 @@ async def list_service_specific_credentials(
 async def update_service_specific_credential(
     call: Call, params: Mapping[str, Any]
 ) -> dict[str, Any]:
-    if params["Status"] == "Expired":
-        raise ServiceError("InvalidInput", "Status Expired is not a valid status to set.")
+    check_status(params["Status"])
     async with call.stores.resources.writing() as transaction:
         credential = await _get(transaction, call, params)
         record = structs.replace(credential.record, status=params["Status"])

@@ -15,6 +15,7 @@ from outcrop.services.iam.attachments import check_boundary, render_boundary
 from outcrop.services.iam.departed import rename_principal
 from outcrop.services.iam.documents import limit_exceeded
 from outcrop.services.iam.listing import listed, starts_with
+from outcrop.services.iam.refusals import check_free, delete_conflict, no_such, taken
 from outcrop.services.iam.tagging import parse_tags, render_tags, with_tags, without_tags
 from outcrop.services.operation import operation
 from outcrop.stores.failures import NameTaken
@@ -31,8 +32,9 @@ async def create_user(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     record = UserRecord(id=new_unique_id("user"), path=path)
     tags = parse_tags(params.get("Tags", ()))
     async with call.stores.resources.writing() as transaction:
-        _check_free(call, name)
-        if len(call.stores.directory.users(call.account)) >= MAX_USERS:
+        users = call.stores.directory.users(call.account)
+        check_free("user", name, users)
+        if len(users) >= MAX_USERS:
             raise limit_exceeded("UsersPerAccount", MAX_USERS)
         if "PermissionsBoundary" in params:
             boundary = check_boundary(call, params["PermissionsBoundary"])
@@ -42,7 +44,7 @@ async def create_user(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         try:
             user = await transaction.add(record, place, arn=arn, tags=tags)
         except NameTaken as error:
-            raise _taken(name) from error
+            raise taken("user", name) from error
     return {"User": _details(user)}
 
 
@@ -68,14 +70,14 @@ async def update_user(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         name = params.get("NewUserName", user.name)
         path = params.get("NewPath", user.record.path)
         if name.lower() != user.name.lower():
-            _check_free(call, name)
+            check_free("user", name, call.stores.directory.users(call.account))
         former, arn = user.arn or "", iam_arn(call.account, "user", name, path)
         if name != user.name:
             await _move_keys(transaction, call, user.name, name)
             try:
                 user = await transaction.rename(user, name, arn=arn)
             except NameTaken as error:
-                raise _taken(name) from error
+                raise taken("user", name) from error
         if arn != former:
             await rename_principal(transaction, call, former, arn)
         record = structs.replace(user.record, path=path)
@@ -151,14 +153,14 @@ async def list_mfa_devices(call: Call, params: Mapping[str, Any]) -> dict[str, A
 def get_known_user(call: Call, name: str) -> Item[UserRecord]:
     user = call.stores.directory.find_user(call.account, name)
     if user is None:
-        raise no_such_user(name)
+        raise no_such("user", name)
     return user
 
 
 async def get_user_in(transaction: Transaction, call: Call, name: str) -> Item[UserRecord]:
     user = await transaction.find(UserRecord, Place(call.account, "", name))
     if user is None or user.record.kind != "user":
-        raise no_such_user(name)
+        raise no_such("user", name)
     return user
 
 
@@ -199,14 +201,6 @@ def summarize(user: Item[UserRecord]) -> dict[str, Any]:
     }
 
 
-def no_such_user(name: str) -> ServiceError:
-    return ServiceError("NoSuchEntity", f"The user with name {name} cannot be found.")
-
-
-def delete_conflict(obstacle: str) -> ServiceError:
-    return ServiceError("DeleteConflict", f"Cannot delete entity, must {obstacle} first.")
-
-
 def _find_obstacle(call: Call, user: Item[UserRecord]) -> str | None:
     directory, account, name = call.stores.directory, call.account, user.name
     obstacles = {
@@ -224,17 +218,6 @@ async def _move_keys(transaction: Transaction, call: Call, old: str, new: str) -
         await transaction.put(replace(key, parent=new))
     for credential in call.stores.directory.credentials_of(call.account, old):
         await transaction.put(replace(credential, parent=new))
-
-
-def _check_free(call: Call, name: str) -> None:
-    # Names are told apart without regard to case.
-    users = call.stores.directory.users(call.account)
-    if any(user.name.lower() == name.lower() for user in users):
-        raise _taken(name)
-
-
-def _taken(name: str) -> ServiceError:
-    return ServiceError("EntityAlreadyExists", f"User with name {name} already exists.")
 
 
 def _root(call: Call) -> dict[str, Any]:
