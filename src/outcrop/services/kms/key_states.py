@@ -1,7 +1,6 @@
 """Enabled, disabled, pending deletion. A deletion happens when it is due, not before."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +8,7 @@ import msgspec
 
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
-from outcrop.services.kms.references import get_key, require_customers, require_not_pending, reread
+from outcrop.services.kms.references import change_key, require_not_pending
 from outcrop.services.operation import operation
 from outcrop.stores.kms_records import KmsKey
 from outcrop.stores.resources import Item
@@ -43,7 +42,7 @@ async def schedule_key_deletion(call: Call, params: Mapping[str, Any]) -> dict[s
         require_not_pending(key)
         return msgspec.structs.replace(key.record, deletes_at=deletes_at)
 
-    key = await _change(call, params, schedule)
+    key = await change_key(call, params["KeyId"], schedule)
     return {
         "KeyId": key.arn,
         "DeletionDate": deletes_at,
@@ -60,7 +59,7 @@ async def cancel_key_deletion(call: Call, params: Mapping[str, Any]) -> dict[str
         # As AWS does: what was to be deleted comes back disabled.
         return msgspec.structs.replace(key.record, deletes_at=None, enabled=False)
 
-    key = await _change(call, params, cancel)
+    key = await change_key(call, params["KeyId"], cancel)
     return {"KeyId": key.arn}
 
 
@@ -69,14 +68,4 @@ async def _set_enabled(call: Call, params: Mapping[str, Any], enabled: bool) -> 
         require_not_pending(key)
         return msgspec.structs.replace(key.record, enabled=enabled)
 
-    await _change(call, params, change)
-
-
-async def _change(
-    call: Call, params: Mapping[str, Any], edit: Callable[[Item[KmsKey]], KmsKey]
-) -> Item[KmsKey]:
-    key = await get_key(call, params["KeyId"])
-    require_customers(key)
-    async with call.stores.resources.writing() as transaction:
-        key = await reread(transaction, key)
-        return await transaction.put(replace(key, record=edit(key)))
+    await change_key(call, params["KeyId"], change)

@@ -1,7 +1,6 @@
 """KMS keys: made, described, listed. Keys are symmetric, of AWS_KMS origin and of one region."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +12,11 @@ from outcrop.services.kms.grant_tokens import require_grant_tokens
 from outcrop.services.kms.listing import page_of
 from outcrop.services.kms.policies import accept_policy
 from outcrop.services.kms.references import (
+    change_key,
     get_key,
     keyring_of,
     read_key_id,
-    require_customers,
     require_not_pending,
-    reread,
 )
 from outcrop.services.kms.tags import read_new_tags
 from outcrop.services.operation import operation
@@ -77,13 +75,11 @@ async def list_keys(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
 
 @operation
 async def update_key_description(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    key = await get_key(call, params["KeyId"])
-    require_customers(key)
-    async with call.stores.resources.writing() as transaction:
-        key = await reread(transaction, key)
+    def edit(key: Item[KmsKey]) -> KmsKey:
         require_not_pending(key)
-        record = msgspec.structs.replace(key.record, description=params["Description"])
-        await transaction.put(replace(key, record=record))
+        return msgspec.structs.replace(key.record, description=params["Description"])
+
+    await change_key(call, params["KeyId"], edit)
     return {}
 
 

@@ -1,7 +1,8 @@
 """Keys as requests name them: by ID, ARN, alias or the ARN of an alias, in the caller's region."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from outcrop.errors import AWSError, ServiceError
@@ -47,6 +48,18 @@ async def reread(transaction: Transaction, key: Item[KmsKey]) -> Item[KmsKey]:
     if found is None:
         raise no_such_key(KeyReference(key.place.region, key.place.account, key.name))
     return found
+
+
+async def change_key(
+    call: Call, key_id: str, edit: Callable[[Item[KmsKey]], KmsKey]
+) -> Item[KmsKey]:
+    """``edit`` runs alone, on a key that the customer manages: what it checks holds until its
+    result is written."""
+    key = await get_key(call, key_id)
+    require_customers(key)
+    async with call.stores.resources.writing() as transaction:
+        key = await reread(transaction, key)
+        return await transaction.put(replace(key, record=edit(key)))
 
 
 def read_key_id(call: Call, key_id: str) -> KeyReference:

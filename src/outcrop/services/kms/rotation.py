@@ -1,7 +1,6 @@
 """Rotation: new material encrypts, old material still decrypts."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -10,13 +9,7 @@ import msgspec
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.kms.listing import page_of
-from outcrop.services.kms.references import (
-    get_key,
-    require_customers,
-    require_not_pending,
-    require_usable,
-    reread,
-)
+from outcrop.services.kms.references import change_key, get_key, require_not_pending, require_usable
 from outcrop.services.operation import operation
 from outcrop.stores.keyring import rotated
 from outcrop.stores.kms_records import KmsKey, Material
@@ -35,7 +28,7 @@ async def enable_key_rotation(call: Call, params: Mapping[str, Any]) -> dict[str
             key.record, rotation_days=days, rotates_at=call.now + timedelta(days=days)
         )
 
-    await _change(call, params, enable)
+    await change_key(call, params["KeyId"], enable)
     return {}
 
 
@@ -45,7 +38,7 @@ async def disable_key_rotation(call: Call, params: Mapping[str, Any]) -> dict[st
         require_usable(key)
         return msgspec.structs.replace(key.record, rotation_days=None, rotates_at=None)
 
-    await _change(call, params, disable)
+    await change_key(call, params["KeyId"], disable)
     return {}
 
 
@@ -61,7 +54,7 @@ async def rotate_key_on_demand(call: Call, params: Mapping[str, Any]) -> dict[st
             )
         return rotated(call.stores.sealer, key.name, key.record, call.now, "ON_DEMAND")
 
-    key = await _change(call, params, rotate)
+    key = await change_key(call, params["KeyId"], rotate)
     return {"KeyId": key.arn}
 
 
@@ -101,13 +94,3 @@ def _describe(key: Item[KmsKey], material: Material) -> dict[str, Any]:
         described["RotationType"] = material.rotation
         described["RotationDate"] = material.made_at
     return described
-
-
-async def _change(
-    call: Call, params: Mapping[str, Any], edit: Callable[[Item[KmsKey]], KmsKey]
-) -> Item[KmsKey]:
-    key = await get_key(call, params["KeyId"])
-    require_customers(key)
-    async with call.stores.resources.writing() as transaction:
-        key = await reread(transaction, key)
-        return await transaction.put(replace(key, record=edit(key)))
