@@ -168,5 +168,3 @@ _READERS: Mapping[str, Callable[[Setting], Value | None]] = {
     "aws:vpcsourceip": _vpc_source_ip,
     "kms:viaservice": lambda s: s.caller.via[-1] if s.caller.via else None,
 }
-
-KNOWN_KEYS = frozenset(_READERS)

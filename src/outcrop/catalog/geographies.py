@@ -18,8 +18,6 @@ _REGIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "global": ("",),
 }
 
-GEOGRAPHIES: Final = frozenset(_REGIONS)
-
 
 def is_in(region: str, geography: str) -> bool:
     return region.startswith(_REGIONS[geography])

@@ -48,8 +48,10 @@ def find_operator(name: str) -> Operator | None:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
+    """``key`` is as the policy spells it; ``name`` is its lower case, by which requests are
+    asked."""
+
     operator: Operator
-    # As the policy spells it; ``name`` is its lower case, by which requests are asked.
     key: str
     name: str
     values: tuple[str, ...]

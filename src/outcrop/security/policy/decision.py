@@ -21,11 +21,12 @@ _WITHOUT_IDENTITY = ("service", "anonymous")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """``layer`` is the one that refused; ``policy`` names the one with the explicit deny, which
+    ``statement`` makes."""
+
     allowed: bool
     reason: Reason
-    # The layer that refused.
     layer: Layer | None = None
-    # Name of the policy with the explicit deny, and its statement.
     policy: str | None = None
     statement: Statement | None = None
 

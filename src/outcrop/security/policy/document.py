@@ -33,13 +33,14 @@ class MalformedPolicy(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    # The ARN, or the name of an inline policy.
+    """``name`` is the ARN, or the name of an inline policy. ``denies`` and ``allows`` are the
+    statements apart: decisions ask all denies before any allow. ``keys`` are all that conditions
+    and variables ask for, in lower case."""
+
     name: str
     statements: tuple[Statement, ...]
-    # The same, apart: decisions ask all denies before any allow.
     denies: tuple[Statement, ...]
     allows: tuple[Statement, ...]
-    # Every key that conditions and variables ask for, in lower case.
     keys: frozenset[str]
     text: str
 

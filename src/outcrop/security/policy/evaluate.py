@@ -28,9 +28,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class ConditionExplanation:
+    """``request_value`` is None where the request does not carry the key."""
+
     operator: str
     key: str
-    # None: the request does not carry the key.
     request_value: str | tuple[str, ...] | None
     policy_values: tuple[str, ...]
     matched: bool
@@ -38,13 +39,13 @@ class ConditionExplanation:
 
 @dataclass(frozen=True, slots=True)
 class StatementExplanation:
+    """``policy`` is a name. ``principal`` is None where the kind of policy names none."""
+
     layer: Layer
-    # Name of the policy.
     policy: str
     statement: Statement
     action: bool
     resource: bool
-    # None: the kind of policy names no principals.
     principal: bool | None
     conditions: tuple[ConditionExplanation, ...]
 
@@ -60,9 +61,11 @@ class StatementExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
+    """``missing_keys`` are those that the policies ask for and the request lacks, as the policies
+    spell them."""
+
     decision: Decision
     statements: tuple[StatementExplanation, ...]
-    # Keys that the policies ask for and the request lacks, as the policies spell them.
     missing_keys: tuple[str, ...]
 
 

@@ -39,6 +39,8 @@ class RawCondition:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
+    """``start`` and ``end`` are offsets in the text."""
+
     sid: str | None
     effect: str
     actions: Strings | None
@@ -48,7 +50,6 @@ class Clause:
     principals: Mapping[str, Strings] | None
     not_principals: bool
     conditions: tuple[RawCondition, ...]
-    # Offsets in the text.
     start: int
     end: int
 

@@ -31,16 +31,18 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Array:
+    """``begins`` are the offsets after the bracket or comma before each item."""
+
     items: "list[Value]"
-    # Offset after the bracket or comma before each item.
     begins: list[int]
     ends: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
+    """``begin`` and ``end`` are the offsets after the opening and the closing brace."""
+
     members: "dict[str, Value]"
-    # Offsets after the opening and the closing brace.
     begin: int
     end: int
 

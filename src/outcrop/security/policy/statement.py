@@ -24,14 +24,15 @@ class Position:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
+    """``resources`` is None where the kind of policy has none (a trust policy), ``principals``
+    where it names none, or where the endpoint's policy means everyone."""
+
     sid: str | None
     effect: Effect
     actions: PatternSet
     not_actions: bool
-    # None: the kind of policy has no resources (a trust policy).
     resources: PatternSet | None
     not_resources: bool
-    # None: the kind of policy names no principals, or the endpoint's policy means everyone.
     principals: Principals | None
     not_principals: bool
     conditions: tuple[Condition, ...]
