@@ -27,7 +27,7 @@ from outcrop.stores.resources import Item, Place
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-_LOOK_AGAIN_S = 15.0
+LOOK_AGAIN_S = 15.0
 """How often an endpoint that failed is tried again."""
 
 _LAST_FLOWS_S = 20.0
@@ -87,7 +87,7 @@ class Listeners:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _LOOK_AGAIN_S)
+                await asyncio.wait_for(self._changed.wait(), LOOK_AGAIN_S)
             try:
                 await self._follow(retries=not self._changed.is_set())
             except (StoreError, SQLAlchemyError) as error:

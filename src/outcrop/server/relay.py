@@ -144,6 +144,9 @@ class Relay:
         except OSError:
             # The client is gone, or the server behind is.
             pass
+        except asyncio.CancelledError:
+            # ``close`` ends it. asyncio's streams log a task that ends as cancelled as an error.
+            pass
         finally:
             self._serving.discard(task)
             writer.transport.abort()
