@@ -48,3 +48,8 @@ def test_a_host_that_is_not_known_is_told(
     result = CliRunner().invoke(outcrop, ["doctor"])
     assert isinstance(result.exception, SystemExit)
     assert "no such host:4510 cannot be listened on" in result.output
+
+
+def test_the_store_of_objects_is_told(outcrop: typer.Typer) -> None:
+    result = CliRunner().invoke(outcrop, ["doctor"])
+    assert "ok  objects: " in result.output

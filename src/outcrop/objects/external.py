@@ -12,11 +12,16 @@ from outcrop.objects.signing import Credentials
 
 
 class ExternalStore:
+    failure = None
+
     def __init__(self, endpoint: str, config: S3) -> None:
         self._url = endpoint.rstrip("/")
         self._region = config.region
         self._aws = Session(profile=config.profile)
         self._client = StoreClient(self._place)
+
+    async def start(self) -> None:
+        """It runs elsewhere."""
 
     async def send(self, request: StoreRequest) -> StoreAnswer:
         return await self._client.send(request)

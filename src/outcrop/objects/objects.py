@@ -41,6 +41,11 @@ class Objects:
 
 
 class _NoStore:
+    failure = None
+
+    async def start(self) -> None:
+        pass
+
     async def send(self, request: StoreRequest) -> StoreAnswer:
         raise StoreNotReady("There is no object store here.")
 
@@ -61,13 +66,23 @@ class _OnFirstUse:
         self._store: ObjectStore | None = None
         self._is_closed = False
 
+    @property
+    def failure(self) -> str | None:
+        return self._store.failure if self._store is not None else None
+
+    async def start(self) -> None:
+        await (await self._built()).start()
+
     async def send(self, request: StoreRequest) -> StoreAnswer:
+        return await (await self._built()).send(request)
+
+    async def _built(self) -> ObjectStore:
         async with self._building:
             if self._is_closed:
                 raise StoreNotReady("The object store is shutting down.")
             if self._store is None:
                 self._store = await asyncio.to_thread(self._build)
-        return await self._store.send(request)
+            return self._store
 
     async def close(self) -> None:
         async with self._building:
@@ -82,7 +97,7 @@ def _own_store(data_dir: Path, sealer: Sealer) -> ObjectStore:
 
 
 def open_objects(config: Config, sealer: Sealer) -> Objects:
-    """Nothing is started or asked before the first request."""
+    """Nothing is started or asked yet."""
     external = config.services.s3
     if external.endpoint is not None:
         # At once: what is wrong with a profile shows when the gateway starts.

@@ -49,6 +49,15 @@ class StoreRequest:
 
 
 class ObjectStore(Protocol):
+    @property
+    def failure(self) -> str | None:
+        """Why it does not run, as far as is known without asking it."""
+        ...
+
+    async def start(self) -> None:
+        """What requests would otherwise have to wait for. Raises ``ObjectsError``."""
+        ...
+
     async def send(self, request: StoreRequest) -> StoreAnswer:
         """Raises ``ObjectsError`` where the store cannot be reached."""
         ...

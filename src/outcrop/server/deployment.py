@@ -3,6 +3,7 @@
 ``open_deployment`` builds it from the bottom up and takes it down in reverse.
 """
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Iterable
@@ -16,6 +17,7 @@ from outcrop.catalog.load import load_catalog
 from outcrop.config import Config, ConfigError
 from outcrop.engines.pool import EnginePool
 from outcrop.objects.objects import Objects, open_objects
+from outcrop.objects.protocol import ObjectsError
 from outcrop.security.sessions import Credentials
 from outcrop.server.endpoint_directory import EndpointDirectory
 from outcrop.server.gateway import Gateway
@@ -24,6 +26,7 @@ from outcrop.server.state import State, open_state
 from outcrop.services import handlers
 from outcrop.services.operation import unknown_handlers
 from outcrop.stores.bindings import TOPIC as BINDINGS
+from outcrop.stores.bucket_records import Bucket
 from outcrop.stores.directory import DataDirectory
 from outcrop.stores.watch import ChangeWatcher
 from outcrop.wire.routing import Router
@@ -61,7 +64,10 @@ class Deployment:
 
     def issues(self) -> Iterable[Issue]:
         """What does not work now."""
-        return engine_issues(self.engines.status(), self.config, self.catalog)
+        yield from engine_issues(self.engines.status(), self.config, self.catalog)
+        if self.objects.store.failure is not None:
+            description = f"The object store does not run: it {self.objects.store.failure}"
+            yield Issue(service="S3", source="objects", description=description)
 
 
 @asynccontextmanager
@@ -87,6 +93,10 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         gateway = Gateway(Authorizer(state.stores, FIND_FACTS, endpoints.find))
         objects = open_objects(config, stores.sealer)
         stack.push_async_callback(objects.close)
+        async with stores.resources.reading() as view:
+            if await view.list(Bucket):
+                starting = asyncio.create_task(_start(objects), name="outcrop-objects")
+                stack.push_async_callback(_end, starting)
         deployment = Deployment(
             config, state, credentials, _router(), catalog, engines, gateway, objects, endpoints
         )
@@ -102,6 +112,19 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         health.start()
         stack.push_async_callback(health.close)
         yield deployment
+
+
+async def _start(objects: Objects) -> None:
+    """Beside the rest: a server is ready before its store is, and requests wait for it."""
+    try:
+        await objects.store.start()
+    except ObjectsError as error:
+        log.warning("%s", error)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 def _router() -> Router:
