@@ -32,8 +32,8 @@ def asked_in(inside: Inside, **params: Any) -> Asked:
 
 def test_every_operation_that_answers_has_a_row_and_no_other_has_one() -> None:
     operations = load_service("iam").operations
+    handlers.load("iam")
     handled = {name for service, name in handled_operations() if service == "iam"}
-    assert "outcrop.services.iam.users" in {module.__name__ for module in handlers.MODULES}
     answering = {each.name for each in operations.values() if each.handler_name in handled}
     assert set(RULES) == answering
 

@@ -9,8 +9,10 @@ from botocore.model import OperationModel, ServiceModel
 from running_gateways import Gateway
 from signed_http import Ask, send
 
-from outcrop.services.handlers import MODULES
+from outcrop.server.app import STREAM_METHODS
+from outcrop.services import handlers
 from outcrop.services.operation import handled_operations
+from outcrop.wire.spec import load_service
 
 ACCOUNT = "123456789012"
 TAGGED = {
@@ -40,6 +42,26 @@ def answer(client: Any, method: str, params: dict[str, Any]) -> tuple[str, str]:
     return answer["Error"]["Code"], answer["Error"]["Message"]
 
 
+@pytest.mark.parametrize("service", handlers.SERVICES)
+def test_every_handler_is_named_after_an_operation(service: str) -> None:
+    modules = handlers.load(service)
+    names = {name for owner, name in handled_operations() if owner == service}
+    operations = {each.handler_name for each in load_service(service).operations.values()}
+    assert modules
+    assert names <= operations
+
+
+def test_bodies_are_taken_while_they_arrive_by_the_methods_of_such_operations() -> None:
+    handlers.load_all()
+    methods = {
+        operation.method
+        for service in handlers.SERVICES
+        for operation in load_service(service).operations.values()
+        if operation.takes_stream and (service, operation.handler_name) in handled_operations()
+    }
+    assert methods == STREAM_METHODS
+
+
 COUNTS = {"bedrock": 108, "bedrock-runtime": 11, "bedrock-agent": 86, "bedrock-agent-runtime": 35}
 
 
@@ -50,6 +72,7 @@ def test_every_operation_is_reached_and_names_itself_where_it_is_absent(
     client = scripted_gateway.client(service, parameter_validation=False)
     model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
     methods: dict[str, str] = client.meta.method_to_api_mapping
+    handlers.load(service)
     present = {name for owner, name in handled_operations() if owner == service}
     wrong: list[tuple[str, str, str]] = []
     for method, name in methods.items():
@@ -62,7 +85,7 @@ def test_every_operation_is_reached_and_names_itself_where_it_is_absent(
     assert wrong == []
     assert len(methods) == count
     assert present <= methods.keys()
-    assert len(handled_operations()) >= len(MODULES)
+    assert len(handled_operations()) >= len(handlers.load_all())
 
 
 def test_the_bidirectional_stream_and_the_model_access_of_the_console_are_absent_too(

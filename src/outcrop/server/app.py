@@ -22,11 +22,11 @@ from outcrop.identity import Caller
 from outcrop.security.authenticate import authenticate
 from outcrop.security.payload import BodyChecksum, proven
 from outcrop.security.presigned import with_headers_of_query
-from outcrop.server.deployment import SERVICES, Deployment
+from outcrop.server.deployment import Deployment
 from outcrop.server.gateway import get_handler
 from outcrop.services.call import Answer, Answered, Call, RawAnswer, StreamAnswer
 from outcrop.services.offload import read_beside
-from outcrop.services.operation import aws_stream_error, find_handler
+from outcrop.services.operation import aws_stream_error
 from outcrop.wire import json
 from outcrop.wire.compression import decompressed, is_compressed
 from outcrop.wire.http import Request, Response
@@ -38,12 +38,15 @@ from outcrop.wire.serialize import (
     serialize_error,
     serialize_stream,
 )
-from outcrop.wire.spec import Operation, load_service
+from outcrop.wire.spec import Operation
 from outcrop.wire.validate import validate
 
 log = logging.getLogger(__name__)
 
 HEALTH = "/_outcrop/health"
+
+STREAM_METHODS = frozenset({"PUT"})
+"""Of the operations that take their body while it arrives: PutObject and UploadPart."""
 
 STOPPING = "the server stops"
 """With this message the work of a request is cancelled when its server cannot wait any longer."""
@@ -53,7 +56,7 @@ class App:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._default_region = deployment.config.server.region
-        self.stream_methods = _stream_methods()
+        self.stream_methods = STREAM_METHODS
         """The methods of operations that take their body while it arrives."""
 
     def takes_stream(self, request: Request) -> bool:
@@ -78,7 +81,7 @@ class App:
             now = datetime.now(UTC)
             if operation.is_anonymous:
                 # Clients do not sign it, so that we do not have it is told to everyone.
-                get_handler(operation)
+                await get_handler(operation)
             caller = authenticate(
                 request,
                 signing_name=operation.service.signing_name,
@@ -160,15 +163,6 @@ def _new_request_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def _stream_methods() -> frozenset[str]:
-    return frozenset(
-        operation.method
-        for service in map(load_service, SERVICES)
-        for operation in service.operations.values()
-        if find_handler(service.name, operation.handler_name) and operation.takes_stream
-    )
-
-
 def _body_checksum(operation: Operation) -> BodyChecksum:
     rule = operation.raw.get("httpChecksum", {})
     if "requestAlgorithmMember" not in rule:
@@ -184,7 +178,7 @@ async def _read_params(match: Match, request: Request) -> dict[str, Any]:
         return await read_beside(len(request.body), _params, match, request)
     except AWSError:
         # That an operation is not there counts more than how it was asked for.
-        get_handler(match.operation)
+        await get_handler(match.operation)
         raise
 
 

@@ -24,7 +24,6 @@ from outcrop.server.gateway import Gateway
 from outcrop.server.health import HealthWatch, Issue, engine_issues
 from outcrop.server.state import State, open_state
 from outcrop.services import handlers
-from outcrop.services.operation import unknown_handlers
 from outcrop.stores.bindings import TOPIC as BINDINGS
 from outcrop.stores.bucket_records import Bucket
 from outcrop.stores.directory import DataDirectory
@@ -38,6 +37,9 @@ SERVICES = (
     *("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime"),
     *("iam", "sts", "kms", "secretsmanager", "ec2", "s3", "health"),
 )
+
+_ASKED_FIRST = ("bedrock", "bedrock-runtime")
+"""The services whose handlers are imported at the start."""
 
 
 @dataclass
@@ -129,7 +131,6 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 def _router() -> Router:
     services = [load_service(name) for name in SERVICES]
-    misspelt = unknown_handlers(services)
-    if misspelt:
-        raise LookupError(f"no operation is named after {misspelt} of {handlers.MODULES}")
+    for name in _ASKED_FIRST:
+        handlers.load(name)
     return Router(services)

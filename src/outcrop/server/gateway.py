@@ -4,6 +4,7 @@ Requests come here from ``App.handle``; a handler that needs another operation, 
 a role passed to it, comes here too.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,9 +15,13 @@ from outcrop.authorization.context import Setting
 from outcrop.authorization.table import accesses_of
 from outcrop.errors import AuthorizationDenied, NotImplementedException
 from outcrop.security.policy.evaluate import Decision
+from outcrop.services import handlers
 from outcrop.services.call import Answered, Call
 from outcrop.services.operation import Handler, aws_errors, find_handler
 from outcrop.wire.spec import Operation, load_service
+
+_LOADED: set[str] = set()
+"""The services whose handlers are imported."""
 
 BEARER = "bedrock:CallWithBearerToken"
 
@@ -29,7 +34,7 @@ class Gateway:
         """``params`` are parsed and validated."""
         await self._authorize(call, params)
         # Whoever may not ask for an operation is not told whether it is there.
-        handler = get_handler(call.operation)
+        handler = await get_handler(call.operation)
         with aws_errors():
             return await handler(call, params)
 
@@ -59,7 +64,12 @@ class Gateway:
         return Setting(call.caller, call.region, call.request, call.now, endpoint)
 
 
-def get_handler(operation: Operation) -> Handler:
+async def get_handler(operation: Operation) -> Handler:
+    service = operation.service.name
+    if service not in _LOADED:
+        # Imports take a while; beside the event loop nobody else waits for them.
+        await asyncio.to_thread(handlers.load, service)
+        _LOADED.add(service)
     handler = find_handler(operation.service.name, operation.handler_name)
     if handler is None:
         raise NotImplementedException(

@@ -1,7 +1,13 @@
-"""The modules that hold handlers, by service: importing this module registers all of them."""
+"""The modules that hold handlers, by service. They are imported when the service is first asked:
+importing all of them would take a fifth of a start."""
 
+from functools import cache
 from importlib import import_module
+from types import ModuleType
 from typing import Final
+
+from outcrop.services.operation import unknown_handlers
+from outcrop.wire.spec import load_service
 
 # A new module of handlers is listed here, nowhere else.
 _NAMES: Final = {
@@ -82,8 +88,21 @@ _NAMES: Final = {
     ),
 }
 
-MODULES: Final = tuple(
-    import_module(f"outcrop.services.{service}.{name}")
-    for service, names in _NAMES.items()
-    for name in names
-)
+SERVICES: Final = tuple(name.replace("_", "-") for name in _NAMES)
+
+
+@cache
+def load(service: str) -> tuple[ModuleType, ...]:
+    """The modules of one service, imported; none where it has no handlers."""
+    folder = service.replace("-", "_")
+    modules = tuple(
+        import_module(f"outcrop.services.{folder}.{name}") for name in _NAMES.get(folder, ())
+    )
+    misspelt = unknown_handlers(load_service(service)) if modules else []
+    if misspelt:
+        raise LookupError(f"no operation of {service} is named {', '.join(misspelt)}")
+    return modules
+
+
+def load_all() -> tuple[ModuleType, ...]:
+    return tuple(module for service in SERVICES for module in load(service))

@@ -4,7 +4,7 @@ A handler's name is its binding: ``list_foundation_models`` in ``services/bedroc
 ListFoundationModels of ``bedrock``. ``unknown_handlers`` finds misspelt names.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -56,14 +56,11 @@ def handled_operations() -> frozenset[tuple[str, str]]:
     return frozenset(_HANDLERS)
 
 
-def unknown_handlers(services: Iterable[Service]) -> list[str]:
-    """Handlers that no operation of the models is named after."""
-    known = {
-        (service.name, operation.handler_name)
-        for service in services
-        for operation in service.operations.values()
-    }
-    return sorted(f"{service}.{name}" for service, name in _HANDLERS.keys() - known)
+def unknown_handlers(service: Service) -> list[str]:
+    """Handlers of the service that no operation of its model is named after."""
+    known = {operation.handler_name for operation in service.operations.values()}
+    named = {name for owner, name in _HANDLERS if owner == service.name}
+    return sorted(named - known)
 
 
 _UNEXPECTED = (

@@ -27,10 +27,11 @@ _WIDTH: Final = 130
 
 def names_by_service() -> Mapping[str, list[str]]:
     """The operations that answer, in the models' spelling and in alphabetical order."""
+    modules = handlers.load_all()
     registered = sorted(
         (service, name)
         for service, name in handled_operations()
-        if any(hasattr(module, name) for module in handlers.MODULES)
+        if any(hasattr(module, name) for module in modules)
     )
     found: dict[str, list[str]] = {}
     for service, name in registered:
