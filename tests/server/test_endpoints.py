@@ -23,6 +23,10 @@ ZONES = '[zones]\na = ["script"]\nb = []\n' + SCRIPTED
 RUNTIME = "com.amazonaws.us-east-1.bedrock-runtime"
 CLAUDE = "anthropic.claude-v2"
 SONNET = "anthropic.claude-3-5-sonnet-20240620-v1:0"
+CLAIMS = (
+    *("x-amzn-vpce-id", "x-vpce-id", "x-amz-source-vpce", "aws-sourcevpce", "source-vpce"),
+    *("x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"),
+)
 COUNTED = {"converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}}
 BODY = json.dumps({"prompt": "\n\nHuman: hi\n\nAssistant:", "max_tokens_to_sample": 8})
 
@@ -72,13 +76,14 @@ def invoke(gateway: Gateway, **client: Any) -> bytes:
     return runtime.invoke_model(modelId=CLAUDE, body=BODY)["body"].read()
 
 
-def name_host(client: Any, host: str) -> None:
-    """From now on its requests are written for this host, wherever they are sent."""
+def add_header(client: Any, name: str, value: str) -> None:
+    """To all its requests from now on; a ``Host`` says whom they are written for, wherever they are
+    sent."""
 
-    def name(request: Any, **_: Any) -> None:
-        request.headers.add_header("Host", host)
+    def add(request: Any, **_: Any) -> None:
+        request.headers.add_header(name, value)
 
-    client.meta.events.register("before-sign", name)
+    client.meta.events.register("before-sign", add)
 
 
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
@@ -212,15 +217,19 @@ def test_identity_policies_ask_for_the_endpoint(gateway: Gateway, ec2: Any) -> N
             invoke(outside, **signs)
         assert code_of(caught) == "AccessDeniedException"
     # Headers make no endpoint of the main port.
-    runtime = gateway.client("bedrock-runtime", **signs)
-
-    def claim(request: Any, **_: Any) -> None:
-        for name in ("x-amzn-vpce-id", "x-vpce-id", "x-forwarded-for", "forwarded"):
-            request.headers[name] = endpoint["VpcEndpointId"]
-
-    runtime.meta.events.register("before-sign", claim)
-    with pytest.raises(ClientError):
-        runtime.invoke_model(modelId=CLAUDE, body=BODY)
+    endpoint_id = endpoint["VpcEndpointId"]
+    address = endpoint["DnsEntries"][0]["DnsName"]
+    for name, value in (
+        *((name, endpoint_id) for name in CLAIMS),
+        *((name, address) for name in CLAIMS),
+        ("Host", address),
+        ("Host", f"{endpoint_id}-abcdefgh.bedrock-runtime.us-east-1.vpce.amazonaws.com"),
+    ):
+        runtime = gateway.client("bedrock-runtime", **signs)
+        add_header(runtime, name, value)
+        with pytest.raises(ClientError) as caught:
+            runtime.invoke_model(modelId=CLAUDE, body=BODY)
+        assert code_of(caught) == "AccessDeniedException", (name, value)
 
 
 def test_the_region_s_own_name_reaches_an_endpoint_with_private_dns(
@@ -239,8 +248,33 @@ def test_the_region_s_own_name_reaches_an_endpoint_with_private_dns(
         made(ec2, **asked)
     # As if DNS led there: the request is written for that name and sent to the endpoint.
     runtime = through(gateway, endpoint).client("bedrock-runtime")
-    name_host(runtime, name)
+    add_header(runtime, "Host", name)
     assert runtime.invoke_model(modelId=CLAUDE, body=BODY)["body"].read()
+
+
+def test_clients_wait_for_networks_and_find_services_by_filter(gateway: Gateway, ec2: Any) -> None:
+    vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
+    ec2.get_waiter("vpc_exists").wait(VpcIds=[vpc])
+    ec2.get_waiter("vpc_available").wait(VpcIds=[vpc])
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.8.0.0/24")["Subnet"]["SubnetId"]
+    ec2.get_waiter("subnet_available").wait(SubnetIds=[subnet])
+    interface = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]
+    shown = {"NetworkInterfaceIds": [interface["NetworkInterfaceId"]]}
+    ec2.get_waiter("network_interface_available").wait(**shown)
+    group = ec2.create_security_group(VpcId=vpc, GroupName="g", Description="d")["GroupId"]
+    ec2.get_waiter("security_group_exists").wait(GroupIds=[group])
+    for name, value, found in (
+        ("service-type", "Gateway", ["com.amazonaws.us-east-1.s3"]),
+        ("service-name", "*.bedrock-r*", [RUNTIME]),
+        ("service-name", "*.nothing", []),
+    ):
+        filters = [{"Name": name, "Values": [value]}]
+        assert ec2.describe_vpc_endpoint_services(Filters=filters)["ServiceNames"] == found
+    elsewhere = gateway.client("ec2", "eu-west-1")
+    with pytest.raises(ClientError) as caught:
+        elsewhere.describe_vpcs(VpcIds=[vpc])
+    assert code_of(caught) == "InvalidVpcID.NotFound"
+    assert elsewhere.describe_vpc_endpoints()["VpcEndpoints"] == []
 
 
 def test_security_groups_let_clients_in_or_not(gateway: Gateway, ec2: Any) -> None:
@@ -300,7 +334,7 @@ def test_the_policy_of_an_s3_endpoint_limits_buckets(gateway: Gateway, ec2: Any)
         s3.get_object(Bucket="another-bucket", Key="a")
     assert gateway.client("s3").get_object(Bucket="another-bucket", Key="a")["Body"].read() == b"x"
     # As if DNS led there: the standard name of S3 in the region.
-    name_host(s3, "s3-us-east-1.amazonaws.com")
+    add_header(s3, "Host", "s3-us-east-1.amazonaws.com")
     assert s3.get_object(Bucket="my-output-bucket", Key="a")["Body"].read() == b"x"
     (shown,) = ec2.describe_route_tables(RouteTableIds=tables)["RouteTables"]
     assert endpoint["VpcEndpointId"] in [route.get("GatewayId") for route in shown["Routes"]]
@@ -308,7 +342,15 @@ def test_the_policy_of_an_s3_endpoint_limits_buckets(gateway: Gateway, ec2: Any)
 
 def test_endpoints_and_what_passed_them_survive_the_server(tmp_path: Path) -> None:
     gateway = start_gateway(tmp_path, ZONES)
+    endpoint = made(gateway.client("ec2"))
+    os.kill(gateway.process.pid, signal.SIGKILL)
+    gateway.process.wait()
+    with pytest.raises(EndpointConnectionError):
+        invoke(through(gateway, endpoint))
+    gateway = start_gateway(tmp_path, ZONES)
     ec2 = gateway.client("ec2")
+    again = settled(ec2, endpoint["VpcEndpointId"])
+    assert again["DnsEntries"] == endpoint["DnsEntries"]
     gateway.client("s3").create_bucket(Bucket="flows")
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
     asked: dict[str, Any] = {
@@ -316,13 +358,6 @@ def test_endpoints_and_what_passed_them_survive_the_server(tmp_path: Path) -> No
         "LogDestination": "arn:aws:s3:::flows/all",
     }  # fmt: skip
     assert ec2.create_flow_logs(**asked, TrafficType="ALL")["Unsuccessful"] == []
-    endpoint = made(ec2)
-    os.kill(gateway.process.pid, signal.SIGKILL)
-    gateway.process.wait()
-    gateway = start_gateway(tmp_path, ZONES)
-    ec2 = gateway.client("ec2")
-    again = settled(ec2, endpoint["VpcEndpointId"])
-    assert again["DnsEntries"] == endpoint["DnsEntries"]
     assert invoke(through(gateway, again))
     listed = subprocess.run(
         [sys.executable, "-m", "outcrop", "endpoints", "list", "--data-dir", gateway.data_dir],

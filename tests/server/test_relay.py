@@ -166,6 +166,27 @@ async def test_a_client_that_never_begins_is_given_up() -> None:
     assert found.inner_peers == []
 
 
+async def test_what_was_said_last_is_heard_when_the_relay_ends() -> None:
+    """And who has not begun does not hold it up."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(bytes(4 * MIB))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with relayed(answer) as found:
+        silent, _ = await connect(found)
+        reader, writer = await connect(found)
+        writer.write(b"a")
+        assert len(await reader.readexactly(10)) == 10
+        closing = asyncio.create_task(found.relay.close(grace_s=TIMEOUT_S))
+        assert await silent.read() == b""
+        assert len(await reader.read()) == 4 * MIB - 10
+        await closing
+
+
 async def test_a_client_that_has_said_all_hears_the_answer() -> None:
     async def answer_at_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         said = await reader.read()

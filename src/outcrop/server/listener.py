@@ -22,6 +22,9 @@ DRAIN_S: Final = 30.0
 """How long the requests of a deleted endpoint may take to end."""
 
 _STOP_S: Final = 5.0
+_LAST_S: Final = 2.0
+"""How long clients may take to hear what was answered before the end."""
+
 _LOOPBACK: Final = "127.0.0.1"
 
 
@@ -72,10 +75,12 @@ class Listener:
             await asyncio.wait_for(self.bridge.drained(), _STOP_S)
 
     async def stop(self) -> None:
-        await self._relay.close()
+        """What was answered still goes out."""
+        self.stop_listening()
         if self._server is not None and self._serving is not None:
             self._server.stop()
             await asyncio.wait((self._serving,), timeout=_STOP_S)
+        await self._relay.close(grace_s=_LAST_S)
 
     def _follow(self, connection: Connection) -> None:
         self._flows.follow(connection, self.port)

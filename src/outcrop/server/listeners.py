@@ -72,8 +72,7 @@ class Listeners:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for listener in self._up.values():
-            await listener.stop()
+        await asyncio.gather(*(listener.stop() for listener in self._up.values()))
         if self._tasks:
             await self._write_last_flows()
 

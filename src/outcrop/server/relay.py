@@ -107,6 +107,7 @@ class Relay:
         self._stall_s = stall_s
         self._clients: dict[int, str] = {}
         self._serving: set[asyncio.Task[None]] = set()
+        self._silent: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def take_port(self, host: str, port: int) -> int:
@@ -125,12 +126,17 @@ class Relay:
         return self._clients.get(port)
 
     def stop_listening(self) -> None:
-        """Connections go on."""
+        """Connections go on, but for those that have not said anything."""
         if self._server is not None:
             self._server.close()
+        for task in self._silent:
+            task.cancel()
 
-    async def close(self) -> None:
+    async def close(self, *, grace_s: float = 0) -> None:
+        """``grace_s``: for what the server behind, which has ended, said last."""
         self.stop_listening()
+        if self._serving and grace_s:
+            await asyncio.wait(self._serving, timeout=grace_s)
         for task in self._serving:
             task.cancel()
         if self._serving:
@@ -180,11 +186,19 @@ class Relay:
             connection.ended_at = datetime.now(UTC)
             connection.socket = None
 
+    async def _first(self, reader: asyncio.StreamReader) -> bytes:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._silent.add(task)
+        try:
+            async with asyncio.timeout(self._first_s):
+                return await reader.read(_PIECE_BYTES)
+        finally:
+            self._silent.discard(task)
+
     async def _relay(
         self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        async with asyncio.timeout(self._first_s):
-            first = await reader.read(_PIECE_BYTES)
+        first = await self._first(reader)
         if not first:
             return
         inner_reader, inner = await asyncio.open_connection(
