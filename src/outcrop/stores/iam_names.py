@@ -4,7 +4,10 @@ import secrets
 from typing import Final, Literal
 
 ROOT_NAME: Final = "root"
-ADMINISTRATOR_ACCESS: Final = "arn:aws:iam::aws:policy/AdministratorAccess"
+AWS_POLICIES: Final = "arn:aws:iam::aws:policy/"
+"""How the ARNs of the policies begin that AWS manages."""
+
+ADMINISTRATOR_ACCESS: Final = f"{AWS_POLICIES}AdministratorAccess"
 
 FULL_ACCESS: Final = "FullAWSAccess"
 """The service control policy that every account begins with."""

@@ -8,15 +8,11 @@ from msgspec import structs
 
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
-from outcrop.services.iam import group_policies, user_policies
 from outcrop.services.iam.access_keys import MAX_KEYS_OF_USER
 from outcrop.services.iam.attachments import MAX_ATTACHED
-from outcrop.services.iam.documents import (
-    MANAGED_POLICY_CHARACTERS,
-    ROLE_POLICIES_CHARACTERS,
-    TRUST_POLICY_CHARACTERS,
-)
+from outcrop.services.iam.documents import MANAGED_POLICY_CHARACTERS, TRUST_POLICY_CHARACTERS
 from outcrop.services.iam.groups import MAX_GROUPS, MAX_GROUPS_OF_USER
+from outcrop.services.iam.inline_policies import QUOTA_CHARACTERS
 from outcrop.services.iam.listing import listed
 from outcrop.services.iam.policies import MAX_POLICIES
 from outcrop.services.iam.policy_versions import MAX_VERSIONS
@@ -33,14 +29,14 @@ _QUOTAS: Final = {
     "AttachedPoliciesPerGroupQuota": MAX_ATTACHED,
     "AttachedPoliciesPerRoleQuota": MAX_ATTACHED,
     "AttachedPoliciesPerUserQuota": MAX_ATTACHED,
-    "GroupPolicySizeQuota": group_policies.POLICIES_CHARACTERS,
+    "GroupPolicySizeQuota": QUOTA_CHARACTERS["group"],
     "GroupsPerUserQuota": MAX_GROUPS_OF_USER,
     "GroupsQuota": MAX_GROUPS,
     "PoliciesQuota": MAX_POLICIES,
     "PolicySizeQuota": MANAGED_POLICY_CHARACTERS,
-    "RolePolicySizeQuota": ROLE_POLICIES_CHARACTERS,
+    "RolePolicySizeQuota": QUOTA_CHARACTERS["role"],
     "RolesQuota": MAX_ROLES,
-    "UserPolicySizeQuota": user_policies.POLICIES_CHARACTERS,
+    "UserPolicySizeQuota": QUOTA_CHARACTERS["user"],
     "UsersQuota": MAX_USERS,
     "VersionsPerPolicyQuota": MAX_VERSIONS,
 }

@@ -59,8 +59,7 @@ def is_policy(directory: IdentityDirectory, account: str, arn: str) -> bool:
 
 def with_attached(call: Call, attached: Sequence[str], arn: str, quota: str) -> tuple[str, ...]:
     """``quota`` is what IAM calls the number that one holder may have (``PoliciesPerRole``)."""
-    if not arn.startswith("arn:"):
-        raise ServiceError("InvalidInput", f"ARN {arn} is not valid.")
+    check_arn(arn)
     if not is_policy(call.stores.directory, call.account, arn):
         raise ServiceError("NoSuchEntity", f"Policy {arn} does not exist or is not attachable.")
     if arn in attached:
@@ -100,6 +99,11 @@ def render_attached(attached: Iterable[str], path_prefix: str = "/") -> list[dic
         for arn in attached
         if path_of(arn).startswith(path_prefix)
     ]
+
+
+def check_arn(arn: str) -> None:
+    if not arn.startswith("arn:"):
+        raise ServiceError("InvalidInput", f"ARN {arn} is not valid.")
 
 
 def path_of(arn: str) -> str:

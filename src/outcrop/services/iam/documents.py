@@ -12,7 +12,6 @@ from outcrop.security.policy.document import Kind, MalformedPolicy, Policy
 
 MANAGED_POLICY_CHARACTERS: Final = 6144
 TRUST_POLICY_CHARACTERS: Final = 2048
-ROLE_POLICIES_CHARACTERS: Final = 10240
 
 _MOST_BYTES: Final = 20_480
 """Of any document, its white space included."""

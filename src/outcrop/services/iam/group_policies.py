@@ -1,36 +1,28 @@
 """What a group may: its inline policies and the managed ones attached to it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec import structs
 
-from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.iam.attachments import render_attached, with_attached, without_attached
-from outcrop.services.iam.documents import checked, encoded, size_of
+from outcrop.services.iam.documents import checked
 from outcrop.services.iam.groups import change_group, get_known_group
+from outcrop.services.iam.inline_policies import render_policy, with_policy, without_policy
 from outcrop.services.iam.listing import listed
 from outcrop.services.operation import operation
 from outcrop.stores.iam_records import GroupRecord
 
-POLICIES_CHARACTERS: Final = 5120
-
 
 @operation
 async def put_group_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    name, text = params["GroupName"], params["PolicyDocument"]
+    name = params["GroupName"]
     get_known_group(call, name)
-    checked(text, "identity")
+    checked(params["PolicyDocument"], "identity")
 
     def put(group: GroupRecord) -> GroupRecord:
-        inline = {**group.inline, params["PolicyName"]: text}
-        if sum(map(size_of, inline.values())) > POLICIES_CHARACTERS:
-            raise ServiceError(
-                "LimitExceeded",
-                f"Maximum policy size of {POLICIES_CHARACTERS} bytes exceeded for group {name}",
-            )
-        return structs.replace(group, inline=inline)
+        return structs.replace(group, inline=with_policy("group", group, params, name))
 
     await change_group(call, name, put)
     return {}
@@ -39,25 +31,13 @@ async def put_group_policy(call: Call, params: Mapping[str, Any]) -> dict[str, A
 @operation
 async def get_group_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     group = get_known_group(call, params["GroupName"])
-    text = group.record.inline.get(params["PolicyName"])
-    if text is None:
-        raise _no_such_policy(params["PolicyName"])
-    return {
-        "GroupName": group.name,
-        "PolicyName": params["PolicyName"],
-        "PolicyDocument": encoded(text),
-    }
+    return render_policy("group", group, params["PolicyName"])
 
 
 @operation
 async def delete_group_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    gone = params["PolicyName"]
-
     def delete(group: GroupRecord) -> GroupRecord:
-        if gone not in group.inline:
-            raise _no_such_policy(gone)
-        inline = {name: text for name, text in group.inline.items() if name != gone}
-        return structs.replace(group, inline=inline)
+        return structs.replace(group, inline=without_policy("group", group, params["PolicyName"]))
 
     await change_group(call, params["GroupName"], delete)
     return {}
@@ -94,7 +74,3 @@ async def list_attached_group_policies(call: Call, params: Mapping[str, Any]) ->
     group = get_known_group(call, params["GroupName"])
     attached = render_attached(group.record.attached, params.get("PathPrefix", "/"))
     return listed(call, params, attached)
-
-
-def _no_such_policy(name: str) -> ServiceError:
-    return ServiceError("NoSuchEntity", f"The group policy with name {name} cannot be found.")

@@ -7,18 +7,24 @@ from typing import Any, Final
 from outcrop.authorization import managed
 from outcrop.errors import ServiceError
 from outcrop.services.call import Call
-from outcrop.services.iam.attachments import Uses, boundary_of, holders_in, path_of, uses_in
+from outcrop.services.iam.attachments import (
+    Uses,
+    boundary_of,
+    check_arn,
+    holders_in,
+    path_of,
+    uses_in,
+)
 from outcrop.services.iam.documents import check_managed, limit_exceeded
 from outcrop.services.iam.listing import listed, listed_together, starts_with
 from outcrop.services.iam.tagging import parse_tags, render_tags, with_tags, without_tags
 from outcrop.services.operation import operation
-from outcrop.stores.iam_names import iam_arn, new_unique_id
+from outcrop.stores.iam_names import AWS_POLICIES, iam_arn, new_unique_id
 from outcrop.stores.iam_records import GroupRecord, PolicyRecord, PolicyVersion, RoleRecord
 from outcrop.stores.resources import Item, Place, Transaction
 
 MAX_POLICIES: Final = 1500
 
-_AWS_OWNED: Final = "arn:aws:iam::aws:policy/"
 _BY_PERMISSIONS, _BY_BOUNDARY = "PermissionsPolicy", "PermissionsBoundary"
 
 
@@ -131,7 +137,7 @@ def get_any_policy(call: Call, arn: str) -> Policy:
         return known
     policy = call.stores.directory.find_policy(arn)
     if policy is None or policy.place.account != call.account:
-        is_aws = arn.startswith(_AWS_OWNED)
+        is_aws = arn.startswith(AWS_POLICIES)
         problem = "was not found" if is_aws else "does not exist or is not attachable"
         raise ServiceError("NoSuchEntity", f"Policy {arn} {problem}.")
     return policy
@@ -140,7 +146,7 @@ def get_any_policy(call: Call, arn: str) -> Policy:
 async def get_own_policy(transaction: Transaction, call: Call, arn: str) -> Item[PolicyRecord]:
     """To change it."""
     check_arn(arn)
-    if arn.startswith(_AWS_OWNED):
+    if arn.startswith(AWS_POLICIES):
         raise ServiceError(
             "AccessDenied",
             f"User: {call.caller.arn} is not authorized to perform: iam:{call.operation.name} on "
@@ -151,11 +157,6 @@ async def get_own_policy(transaction: Transaction, call: Call, arn: str) -> Item
     if policy is None or policy.place.account != call.account:
         raise ServiceError("NoSuchEntity", f"Policy {arn} was not found.")
     return policy
-
-
-def check_arn(arn: str) -> None:
-    if not arn.startswith("arn:"):
-        raise ServiceError("InvalidInput", f"ARN {arn} is not valid.")
 
 
 def summarize(policy: Policy, uses: Uses) -> dict[str, Any]:

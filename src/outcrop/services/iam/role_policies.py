@@ -5,10 +5,10 @@ from typing import Any
 
 from msgspec import structs
 
-from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.iam.attachments import render_attached, with_attached, without_attached
-from outcrop.services.iam.documents import ROLE_POLICIES_CHARACTERS, checked, encoded, size_of
+from outcrop.services.iam.documents import checked
+from outcrop.services.iam.inline_policies import render_policy, with_policy, without_policy
 from outcrop.services.iam.listing import listed
 from outcrop.services.iam.roles import change_role, get_known_role
 from outcrop.services.operation import operation
@@ -17,18 +17,12 @@ from outcrop.stores.iam_records import RoleRecord
 
 @operation
 async def put_role_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    name, text = params["RoleName"], params["PolicyDocument"]
+    name = params["RoleName"]
     get_known_role(call, name)
-    checked(text, "identity")
+    checked(params["PolicyDocument"], "identity")
 
     def put(role: RoleRecord) -> RoleRecord:
-        inline = {**role.inline, params["PolicyName"]: text}
-        if sum(map(size_of, inline.values())) > ROLE_POLICIES_CHARACTERS:
-            raise ServiceError(
-                "LimitExceeded",
-                f"Maximum policy size of {ROLE_POLICIES_CHARACTERS} bytes exceeded for role {name}",
-            )
-        return structs.replace(role, inline=inline)
+        return structs.replace(role, inline=with_policy("role", role, params, name))
 
     await change_role(call, name, put)
     return {}
@@ -37,25 +31,13 @@ async def put_role_policy(call: Call, params: Mapping[str, Any]) -> dict[str, An
 @operation
 async def get_role_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     role = get_known_role(call, params["RoleName"])
-    text = role.record.inline.get(params["PolicyName"])
-    if text is None:
-        raise _no_such_policy(params["PolicyName"])
-    return {
-        "RoleName": role.name,
-        "PolicyName": params["PolicyName"],
-        "PolicyDocument": encoded(text),
-    }
+    return render_policy("role", role, params["PolicyName"])
 
 
 @operation
 async def delete_role_policy(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    gone = params["PolicyName"]
-
     def delete(role: RoleRecord) -> RoleRecord:
-        if gone not in role.inline:
-            raise _no_such_policy(gone)
-        inline = {name: text for name, text in role.inline.items() if name != gone}
-        return structs.replace(role, inline=inline)
+        return structs.replace(role, inline=without_policy("role", role, params["PolicyName"]))
 
     await change_role(call, params["RoleName"], delete)
     return {}
@@ -92,7 +74,3 @@ async def list_attached_role_policies(call: Call, params: Mapping[str, Any]) -> 
     role = get_known_role(call, params["RoleName"])
     attached = render_attached(role.record.attached, params.get("PathPrefix", "/"))
     return listed(call, params, attached)
-
-
-def _no_such_policy(name: str) -> ServiceError:
-    return ServiceError("NoSuchEntity", f"The role policy with name {name} cannot be found.")

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from outcrop.authorization.simulation import Attached
 from outcrop.errors import ServiceError
+from outcrop.stores.iam_names import AWS_POLICIES
 
-_AWS_OWNED: Final = "arn:aws:iam::aws:policy/"
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:iam::(aws|\d{12}):policy/[^*]*\*?[^*]*", re.ASCII)
 
 
@@ -26,7 +26,7 @@ class Exclusions:
                 and _matches(each["AttachmentName"], policy.holder)
                 for each in self.inline
             )
-        is_aws = policy.name.startswith(_AWS_OWNED)
+        is_aws = policy.name.startswith(AWS_POLICIES)
         return ("aws-managed" if is_aws else "user-managed") in self.types or any(
             _matches(arn, policy.name) for arn in self.arns
         )
