@@ -19,6 +19,7 @@ from outcrop.wire.shapes import Member, Shape
 from outcrop.wire.spec import Operation, Service
 from outcrop.wire.values import CBOR, JSON, Writer
 from outcrop.wire.xml_answers import (
+    REQUEST_ID,
     ec2_error,
     query_error,
     rest_xml_body,
@@ -30,7 +31,7 @@ from outcrop.wire.xml_answers import (
 
 EVENT_STREAM_TYPE = "application/vnd.amazon.eventstream"
 _JSON_TYPE = "application/json"
-_REQUEST_ID = "x-amzn-RequestId"
+_CBOR = "smithy-rpc-v2-cbor"
 _COMMON_NAMESPACE = "com.amazon.coral.service"
 # Recorded pads are prefixes of this, 2 to 61 characters long, evenly spread.
 _PAD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -57,7 +58,7 @@ def serialize_stream(
     stream = operation.event_stream
     if stream is None:
         raise ResultMismatch(f"{operation.name} has no event stream")
-    headers = _headers(operation, result, {_REQUEST_ID: request_id})
+    headers = _headers(operation, result, {REQUEST_ID: request_id})
     headers["Content-Type"] = EVENT_STREAM_TYPE
     return Response(operation.success_status, headers, _frames(operation, stream.shape, events))
 
@@ -96,7 +97,7 @@ def _serialize_rest_json(
     operation: Operation, result: Mapping[str, Any], request_id: str
 ) -> Response:
     layout = operation.output_layout
-    headers = _headers(operation, result, {_REQUEST_ID: request_id})
+    headers = _headers(operation, result, {REQUEST_ID: request_id})
     status = _status(operation, result)
     if status == 204:
         return Response(status, headers)
@@ -132,7 +133,7 @@ def _serialize_cbor(operation: Operation, result: Mapping[str, Any], request_id:
 
 
 def _rpc_headers(protocol: str, service: Service | None, request_id: str) -> dict[str, str]:
-    headers = {_REQUEST_ID: request_id}
+    headers = {REQUEST_ID: request_id}
     if protocol == _CBOR:
         return headers | {"smithy-protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"}
     version = service.json_version if service else "1.1"
@@ -141,9 +142,9 @@ def _rpc_headers(protocol: str, service: Service | None, request_id: str) -> dic
 
 def _status(operation: Operation, result: Mapping[str, Any]) -> int:
     member = operation.output_layout.status
-    return (
-        int(result[member.name]) if member and member.name in result else (operation.success_status)
-    )
+    if member is None or member.name not in result:
+        return operation.success_status
+    return int(result[member.name])
 
 
 def _in_body(operation: Operation, name: str) -> bool:
@@ -271,7 +272,7 @@ def _rest_json_error(
     if service is not None and not isinstance(error, CommonError):
         namespace = service.namespace
     headers = {
-        _REQUEST_ID: request_id,
+        REQUEST_ID: request_id,
         "x-amzn-ErrorType": f"{fault.name}:http://internal.amazon.com/coral/{namespace}/",
         "Content-Type": _JSON_TYPE,
     }
@@ -312,12 +313,11 @@ def _message_key(error: AWSError, declared: Shape | None) -> str:
     return next((name for name in names if name.lower() == "message"), error.message_key)
 
 
-_CBOR = "smithy-rpc-v2-cbor"
 _PROTOCOLS: dict[str, Callable[[Operation, Mapping[str, Any], str], Response]] = {
     "rest-json": _serialize_rest_json,
     "rest-xml": _serialize_rest_xml,
     "json": _serialize_json,
-    "smithy-rpc-v2-cbor": _serialize_cbor,
+    _CBOR: _serialize_cbor,
     "query": serialize_query,
     "ec2": serialize_ec2,
 }
@@ -325,7 +325,7 @@ _ERRORS: dict[str, Callable[[Fault, AWSError, Operation | None, Service | None, 
     "rest-json": _rest_json_error,
     "rest-xml": rest_xml_error,
     "json": partial(_rpc_error, protocol="json"),
-    "smithy-rpc-v2-cbor": partial(_rpc_error, protocol=_CBOR),
+    _CBOR: partial(_rpc_error, protocol=_CBOR),
     "query": query_error,
     "ec2": ec2_error,
 }

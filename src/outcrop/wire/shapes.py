@@ -72,7 +72,6 @@ class Member:
     is_json_value: bool = False
     is_idempotency_token: bool = False
     is_event_payload: bool = False
-    is_event_header: bool = False
     location_name: str | None = None
     query_name: str | None = None
     is_flattened: bool = False
@@ -134,7 +133,6 @@ class ShapeTable:
             is_json_value=bool(reference.get("jsonvalue")),
             is_idempotency_token=bool(reference.get("idempotencyToken")),
             is_event_payload=bool(reference.get("eventpayload")),
-            is_event_header=bool(reference.get("eventheader")),
             location_name=location_name,
             query_name=reference.get("queryName"),
             is_flattened=bool(reference.get("flattened", own.get("flattened"))),

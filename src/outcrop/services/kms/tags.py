@@ -1,4 +1,4 @@
-"""Tags of KMS keys."""
+"""Tags of KMS keys. Keys that AWS manages have none of their customers'."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Random passwords."""
+"""Random passwords: a character of each kind that is required, the others drawn from all."""
 
 import secrets
 import string
