@@ -1,29 +1,13 @@
 """``account`` and ``other`` are two accounts of one gateway of these tests' own."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
+from operator_commands import outcrop
 from principals import Account, Person
 from running_gateways import ACCESS_KEY, ACCOUNT, SCRIPTED, SECRET_KEY, Gateway, start_gateway
-
-OTHER = "210987654321"
-
-
-def outcrop(gateway: Gateway, *arguments: str) -> str:
-    """A command of the operator's on the gateway's data directory."""
-    done = subprocess.run(
-        [sys.executable, "-m", "outcrop", *arguments, "--data-dir", str(gateway.data_dir)],
-        env={name: value for name, value in os.environ.items() if "AWS" not in name},
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode()
+from statements import OTHER
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Users and roles of one account of a running gateway, each with signed clients of their own, and
 the policy documents of the guides with their placeholders filled in."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import botocore.config
 import pytest
 from botocore.exceptions import ClientError
 from running_gateways import Gateway
+from statements import allow, document
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "shared" / "seed-examples"
 REGION = "us-east-1"
@@ -63,14 +63,6 @@ def fill(text: str, placeholders: Mapping[str, str]) -> str:
         assert found is not None, f"{name} is not in the document"
         text = text.replace(found, value)
     return text
-
-
-def document(*statements: Mapping[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def allow(action: str | list[str], resource: str | list[str] = "*", **more: Any) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
 def deny(action: str | list[str], resource: str | list[str] = "*", **more: Any) -> dict[str, Any]:

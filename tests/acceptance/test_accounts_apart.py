@@ -7,18 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from principals import (
-    CLAUDE,
-    MODELS,
-    Account,
-    Person,
-    allow,
-    assume,
-    deny,
-    document,
-    may,
-    unique,
-)
+from principals import CLAUDE, MODELS, Account, Person, assume, deny, may, unique
+from statements import allow, document
 
 
 def test_users_of_one_account_are_not_there_in_the_other(account: Account, other: Account) -> None:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from aws_bedrock_token_generator import BedrockTokenGenerator
 from botocore.credentials import Credentials
-from principals import CLAUDE, MODELS, REGION, Account, Person, allow, deny, document, turn
+from principals import CLAUDE, MODELS, REGION, Account, Person, deny, turn
+from statements import allow, document
 
 BEARER = "bedrock:CallWithBearerToken"
 

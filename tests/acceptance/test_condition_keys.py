@@ -8,18 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from certificates import write_certificate
-from principals import (
-    CLAUDE,
-    Account,
-    Person,
-    allow,
-    assume,
-    deny,
-    document,
-    of_session,
-    turn,
-)
+from principals import CLAUDE, Account, Person, assume, deny, of_session, turn
 from running_gateways import ACCESS_KEY, ACCOUNT, SCRIPTED, SECRET_KEY, Gateway, start_gateway
+from statements import allow, document
 
 INVOKE = "bedrock:InvokeModel"
 LIST = "bedrock:ListFoundationModels"

@@ -5,21 +5,20 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import outcrop
+from operator_commands import outcrop
 from principals import (
     CLAUDE,
     MODELS,
     REGION,
     Account,
     Person,
-    allow,
     assume,
     deny,
-    document,
     of_session,
     refused,
     turn,
 )
+from statements import allow, document
 
 LIST = "bedrock:ListFoundationModels"
 INVOKE = "bedrock:InvokeModel"

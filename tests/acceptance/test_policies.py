@@ -4,19 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from principals import (
-    CLAUDE,
-    MODELS,
-    REGION,
-    TITAN,
-    Account,
-    Person,
-    allow,
-    document,
-    example,
-    may,
-    simulated,
-)
+from principals import CLAUDE, MODELS, REGION, TITAN, Account, Person, example, may, simulated
+from statements import allow, document
 
 AGENT, ALIAS = "AGENT12345", "ALIAS67890"
 OF_AGENTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -3,19 +3,9 @@
 from typing import Any
 
 import pytest
-from conftest import outcrop
-from principals import (
-    CLAUDE,
-    TITAN,
-    Account,
-    Person,
-    allow,
-    assume,
-    deny,
-    document,
-    of_session,
-    unique,
-)
+from operator_commands import outcrop
+from principals import CLAUDE, TITAN, Account, Person, assume, deny, of_session, unique
+from statements import allow, document
 
 INVOKE = "bedrock:InvokeModel"
 MAY = document(allow(INVOKE))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from in_process import Inside, running_inside
-from principals import CLAUDE, MODELS, REGION, allow, document, example, unique
+from principals import CLAUDE, MODELS, REGION, example, unique
+from statements import allow, document
 
 from outcrop.authorization.access import Access, Endpoint
 from outcrop.authorization.authorizer import Authorizer

@@ -11,15 +11,14 @@ from principals import (
     TITAN,
     Account,
     Person,
-    allow,
     assume,
-    document,
     example,
     may,
     simulated,
     turn,
     unique,
 )
+from statements import allow, document
 
 EMBEDDING = "amazon.titan-embed-text-v1"
 

@@ -1,34 +1,11 @@
 """Requests to KMS inside the test's process, by several users of two accounts."""
 
-import json
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from in_process import Client, Inside, Keys
-
-ACCOUNT, OTHER = "123456789012", "210987654321"
-
-
-def document(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def allow(action: str | list[str], resource: str | list[str] = "*", **more: Any) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
-
-
-def to(principal: str, action: str | list[str], **more: Any) -> dict[str, Any]:
-    """A statement of a key's or a secret's own policy."""
-    return allow(action, Principal={"AWS": principal}, **more)
-
-
-def user_arn(name: str, account: str = ACCOUNT) -> str:
-    return f"arn:aws:iam::{account}:user/{name}"
-
-
-def root_arn(account: str = ACCOUNT) -> str:
-    return f"arn:aws:iam::{account}:root"
+from statements import ACCOUNT, document, root_arn, to
 
 
 def owned(*statements: dict[str, Any]) -> str:

@@ -1,23 +1,14 @@
 """Requests to STS inside the test's process, and the policies that they are decided by."""
 
-import json
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from in_process import ADMIN, Inside, Keys
+from statements import ACCOUNT, allow, document
 
-ACCOUNT, OTHER = "123456789012", "210987654321"
 LIST = "bedrock:ListFoundationModels"
 ROOT = f"arn:aws:iam::{ACCOUNT}:root"
-
-
-def document(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def allow(action: str | list[str], resource: str = "*", **more: Any) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
 def trust(
@@ -25,10 +16,6 @@ def trust(
 ) -> str:
     statement = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": actions}
     return document(statement | ({"Condition": conditions} if conditions else {}))
-
-
-def user_arn(name: str, account: str = ACCOUNT) -> str:
-    return f"arn:aws:iam::{account}:user/{name}"
 
 
 CHAINING = document(allow("sts:*"), allow(LIST))

@@ -1,9 +1,7 @@
 """Attempts to get further than policies allow: by other names, by names taken over, by tags in
 another case. Each was possible once."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,25 +14,14 @@ from in_process import (
     Inside,
     Keys,
     as_received,
-    running_inside,
     unsigned_request,
     whole,
 )
-from kms_requests import ACCOUNT, OTHER, allow, document, make_key, owned, root_arn, to, user_arn
+from kms_requests import make_key, owned
+from statements import ACCOUNT, allow, document, root_arn, to, user_arn
 from sts_requests import trust
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role"
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch, OTHER) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 async def code_of(client: Client, service: str, operation: str, **params: Any) -> str:

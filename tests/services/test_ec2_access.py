@@ -2,14 +2,12 @@
 must be allowed (RUN-182), and with nothing less."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from botocore.exceptions import ClientError
-from in_process import ADMIN, Client, Inside, running_inside
-from kms_requests import ACCOUNT
+from in_process import Client, Inside
+from statements import ACCOUNT
 
 ROLE_POLICY = Path(__file__).resolve().parents[3] / "shared" / "seed-examples" / "RUN-182.json"
 JOB = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-customization-job/anything"
@@ -17,17 +15,6 @@ TAGS = [
     {"Key": "BedrockManaged", "Value": "true"},
     {"Key": "BedrockModelCustomizationJobArn", "Value": JOB},
 ]
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 async def network(admin: Client) -> dict[str, str]:

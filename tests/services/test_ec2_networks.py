@@ -1,30 +1,18 @@
 """Networks as a client makes, sees and removes them: VPCs, subnets, groups, tables, interfaces."""
 
-from collections.abc import AsyncIterator
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given, strategies as st
-from in_process import ADMIN, Client, Inside, running_inside
-from kms_requests import OTHER, refusal
+from in_process import Client, Inside
+from kms_requests import refusal
+from statements import OTHER
 
 from outcrop.errors import ServiceError
 from outcrop.services.ec2.listing import matches
 from outcrop.services.ec2.vpcs import parse_block
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch, OTHER) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 async def make_vpc(client: Client, cidr: str = "10.0.0.0/16") -> str:

@@ -7,14 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from iam_people import refusal, user_of
-from running_gateways import ACCOUNT, Gateway
+from running_gateways import ACCOUNT
 
 RECORDED = Path(__file__).resolve().parents[2] / "../shared/real-control-plane.jsonl"
-
-
-@pytest.fixture
-def iam(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("iam")
 
 
 EMPTY = {

@@ -1,6 +1,5 @@
 """Groups as boto3 sees them: their members have what the group has."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,32 +7,13 @@ from botocore.exceptions import ClientError
 from iam_people import (
     client_of,
     document,
-    group_of,
     refusal,
     remove_group,
     unique,
-    user_of,
 )
 from running_gateways import Gateway
 
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
-
-
-@pytest.fixture
-def iam(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("iam")
-
-
-@pytest.fixture
-def user(iam: Any) -> Iterator[str]:
-    with user_of(iam) as name:
-        yield name
-
-
-@pytest.fixture
-def group(iam: Any) -> Iterator[str]:
-    with group_of(iam) as name:
-        yield name
 
 
 def test_members_have_what_the_group_has_for_as_long_as_they_are_in_it(

@@ -2,7 +2,6 @@
 fare: a change counts for the next request."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -15,17 +14,6 @@ from iam_people import client_of, document, refusal, unique, user_of
 from running_gateways import ACCESS_KEY, Gateway
 
 BEDROCK = "bedrock.amazonaws.com"
-
-
-@pytest.fixture
-def iam(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("iam")
-
-
-@pytest.fixture
-def user(iam: Any) -> Iterator[str]:
-    with user_of(iam) as name:
-        yield name
 
 
 def test_a_key_is_switched_off_on_and_deleted(

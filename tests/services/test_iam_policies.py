@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from running_gateways import ACCOUNT, Gateway
+from running_gateways import ACCOUNT
 
 TRUST = json.dumps(
     {
@@ -25,11 +25,6 @@ ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 def document(action: str = "s3:GetObject", sid: str = "") -> dict[str, Any]:
     statement = {"Sid": sid, "Effect": "Allow", "Action": action, "Resource": "*"}
     return {"Version": "2012-10-17", "Statement": [statement]}
-
-
-@pytest.fixture
-def iam(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("iam")
 
 
 @pytest.fixture

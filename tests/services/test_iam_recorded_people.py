@@ -2,7 +2,7 @@
 code, status and text; every member that AWS's answer has."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +29,6 @@ def records(name: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def iam(scripted_gateway: Gateway) -> Any:
     return scripted_gateway.client("iam", parameter_validation=False)
-
-
-@pytest.fixture
-def user(iam: Any) -> Iterator[str]:
-    with user_of(iam) as name:
-        yield name
 
 
 ERRORS: dict[str, Callable[[Any, str], object]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from running_gateways import ACCOUNT, Gateway
+from running_gateways import ACCOUNT
 
 TRUST: dict[str, Any] = {
     "Version": "2012-10-17",
@@ -24,11 +24,6 @@ READS: dict[str, Any] = {
     "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}],
 }
 READ_ONLY = "arn:aws:iam::aws:policy/AmazonBedrockReadOnly"
-
-
-@pytest.fixture
-def iam(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("iam")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from running_gateways import ACCOUNT, Gateway
+from running_gateways import ACCOUNT
 
 CLAUDE = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-v2"
 TITAN = "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-text-express-v1"
@@ -34,11 +34,6 @@ def allow(action: str, resource: str = "*", **conditions: Any) -> dict[str, Any]
 
 def deny(action: str, resource: str = "*") -> dict[str, Any]:
     return {"Effect": "Deny", "Action": action, "Resource": resource}
-
-
-@pytest.fixture
-def iam(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("iam")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Users as boto3 sees them: made, read, renamed, tagged, bounded, granted to, deleted."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,17 +21,6 @@ from running_gateways import Gateway
 
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
-
-
-@pytest.fixture
-def iam(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("iam")
-
-
-@pytest.fixture
-def user(iam: Any) -> Iterator[str]:
-    with user_of(iam) as name:
-        yield name
 
 
 def test_a_user_is_made_with_path_tags_and_boundary(iam: Any) -> None:

@@ -1,43 +1,19 @@
 """Who may use a key: its policy, the policies of both accounts, grants, and the service between."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import ADMIN, Client, Inside, running_inside
-from kms_requests import (
-    ACCOUNT,
-    OTHER,
-    allow,
-    document,
-    make_key,
-    may,
-    owned,
-    refusal,
-    root_arn,
-    to,
-    user,
-    user_arn,
-)
+from in_process import Client, Inside
+from kms_requests import make_key, may, owned, refusal, user
+from statements import ACCOUNT, OTHER, allow, document, root_arn, to, user_arn
 
 from outcrop.errors import AuthorizationDenied
 
 SEED = Path(__file__).resolve().parents[2] / "../shared/seed-examples"
 CONTEXT = {"dept": "ml"}
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch, OTHER) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 async def sealed(client: Client, key: str, context: dict[str, str] | None = None) -> bytes:

@@ -1,25 +1,13 @@
 """What KMS encrypts: who opens it, with what, and what everyone else is told."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from in_process import ADMIN, Client, Inside, running_inside
+from in_process import ADMIN, Client, running_inside
 from kms_requests import make_key, refusal
 
 INVALID = ("InvalidCiphertextException", "")
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 async def sealed(admin: Client, key: str, context: dict[str, str] | None = None) -> bytes:

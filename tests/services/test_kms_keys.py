@@ -1,29 +1,17 @@
 """KMS keys through their life, as clients see it."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import ADMIN, Client, Inside, running_inside
-from kms_requests import ACCOUNT, make_key, owned, refusal, to, user_arn
+from in_process import ADMIN, Client, Inside
+from kms_requests import make_key, owned, refusal
+from statements import ACCOUNT, to, user_arn
 
 from outcrop.errors import AWSError
 from outcrop.stores.kms_records import KmsAlias, KmsGrant, KmsKey
 
 UNKNOWN = "134f2428-cec1-4b25-a1ae-9048164dba47"
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 async def at(inside: Inside, days: float, operation: str, **params: Any) -> Any:

@@ -6,14 +6,15 @@ no scene and is listed as such, so that a new recording must be given one or the
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from in_process import ADMIN, Client, Inside, running_inside
-from kms_requests import ACCOUNT, make_key, user_arn
+from in_process import Client, Inside
+from kms_requests import make_key
+from statements import ACCOUNT, user_arn
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared"
 UNKNOWN = "134f2428-cec1-4b25-a1ae-9048164dba47"
@@ -31,17 +32,6 @@ def recorded(service: str) -> list[dict[str, Any]]:
 
 def names(row: dict[str, Any]) -> str:
     return row["test"].rpartition("::")[2] + row["key"]
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 Scene = Callable[[Client, str], Awaitable[object]]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from in_process import ADMIN, Client, Keys, running_inside
-from kms_requests import ACCOUNT, allow, document, root_arn
+from statements import ACCOUNT, allow, document, root_arn
 
 from outcrop.services.service_roles import ServiceRole, act, assume
 

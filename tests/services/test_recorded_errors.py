@@ -5,14 +5,14 @@ Code, status and text are compared. KMS's errors are in test_kms_recorded.py.
 
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from in_process import ADMIN, Client, Inside, Keys, running_inside
-from kms_requests import ACCOUNT, allow, document, root_arn
+from in_process import ADMIN, Client, Inside, Keys
+from statements import ACCOUNT, allow, document, root_arn
 
 RECORDED = Path(__file__).resolve().parents[2] / "../shared/aws-errors.jsonl"
 ROWS: list[dict[str, Any]] = [
@@ -33,12 +33,6 @@ TRUST = document(
 )
 POLICY = f"arn:aws:iam::{ACCOUNT}:policy/"
 Scene = Callable[[Inside, Client], Awaitable[object]]
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch) as inside:
-        yield inside
 
 
 def asks(service: str, operation: str, **params: Any) -> Scene:

@@ -9,11 +9,6 @@ from running_gateways import Gateway
 
 
 @pytest.fixture(scope="module")
-def s3(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("s3")
-
-
-@pytest.fixture(scope="module")
 def bucket(s3: Any) -> str:
     return new_bucket(s3)
 

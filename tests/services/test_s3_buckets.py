@@ -9,11 +9,6 @@ from running_gateways import ACCOUNT, Gateway
 
 
 @pytest.fixture(scope="module")
-def s3(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("s3")
-
-
-@pytest.fixture(scope="module")
 def stranger(scripted_gateway: Gateway) -> tuple[str, Any]:
     """The number and the client of another account."""
     account, key, secret = new_account(scripted_gateway, "stranger")

@@ -16,11 +16,6 @@ CHUNK = 256 << 10
 
 
 @pytest.fixture(scope="module")
-def s3(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("s3")
-
-
-@pytest.fixture(scope="module")
 def plain(scripted_gateway: Gateway) -> Any:
     """A client that sends no checksum by itself."""
     return scripted_gateway.client("s3", request_checksum_calculation="when_required")

@@ -14,11 +14,6 @@ PART = 5 << 20
 
 
 @pytest.fixture(scope="module")
-def s3(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("s3")
-
-
-@pytest.fixture(scope="module")
 def kms(scripted_gateway: Gateway) -> Any:
     return scripted_gateway.client("kms")
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from buckets_under_test import new_bucket
-from running_gateways import Gateway
 
 KEYS = sorted(
     [
@@ -49,11 +48,6 @@ def _merged(page: Any, lists: tuple[str, ...] = ("Contents",)) -> list[str]:
     found = [one["Key"] for name in lists for one in page.get(name, ())]
     found += [one["Prefix"] for one in page.get("CommonPrefixes", ())]
     return sorted(found, key=str.encode)
-
-
-@pytest.fixture(scope="module")
-def s3(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("s3")
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,6 @@ BIG = 64 << 20
 
 
 @pytest.fixture(scope="module")
-def s3(scripted_gateway: Gateway) -> Any:
-    return scripted_gateway.client("s3")
-
-
-@pytest.fixture(scope="module")
 def bucket(s3: Any) -> str:
     return new_bucket(s3)
 

@@ -1,14 +1,14 @@
 """Secrets through their life, as clients see it."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from in_process import ADMIN, Client, Inside, running_inside
-from kms_requests import ACCOUNT, make_key, refusal
+from in_process import ADMIN, Client, Inside
+from kms_requests import make_key, refusal
+from statements import ACCOUNT
 
 from outcrop.errors import AWSError
 from outcrop.stores.secret_records import Secret, SecretVersion
@@ -33,17 +33,6 @@ def told(key: str, **names: str) -> tuple[str, str]:
     for name, value in names.items():
         message = message.replace(f"<{name}-0idx>", value)
     return row["code"], message
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 async def make(client: Client, name: str = "db", value: str = "one", **params: Any) -> str:

@@ -1,43 +1,19 @@
 """Who may read a secret: policies of both sides, and leave for the key that encrypts it."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from in_process import ADMIN, Client, Inside, running_inside
-from kms_requests import (
-    ACCOUNT,
-    OTHER,
-    allow,
-    document,
-    make_key,
-    may,
-    owned,
-    refusal,
-    root_arn,
-    to,
-    user,
-    user_arn,
-)
+from in_process import Client, Inside
+from kms_requests import make_key, may, owned, refusal, user
+from statements import ACCOUNT, OTHER, allow, document, root_arn, to, user_arn
 
 SERVICE = "secretsmanager"
 SEED = Path(__file__).resolve().parents[2] / "../shared/seed-examples"
 READ = "secretsmanager:GetSecretValue"
 VALUE = b"a value that must not be found on disk"
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch, OTHER) as inside:
-        yield inside
-
-
-@pytest.fixture
-def admin(inside: Inside) -> Client:
-    return inside.client(ADMIN)
 
 
 async def make(client: Client, name: str = "db", **params: Any) -> str:

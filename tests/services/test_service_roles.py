@@ -1,7 +1,6 @@
 """Roles that a service acts with: who may pass them, and for which resource they are assumed."""
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from botocore.exceptions import ClientError
-from in_process import ADMIN, Inside, running_inside
+from in_process import ADMIN, Inside
+from statements import ACCOUNT, OTHER, allow, document
 
 from outcrop.authorization.access import Access
 from outcrop.errors import AuthorizationDenied, ValidationException
@@ -25,30 +25,15 @@ from outcrop.services.service_roles import (
 )
 from outcrop.stores.iam_records import RoleRecord
 
-ACCOUNT, OTHER = "123456789012", "210987654321"
 JOB = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-customization-job/amazon.titan-text/abc123"
 AGENT = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:agent/AGENT12345"
 KNOWLEDGE_BASE = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:knowledge-base/KB12345678"
 SEED = Path(__file__).resolve().parents[2] / "../shared/seed-examples"
 
 
-def statements(*each: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(each)})
-
-
 def trust(conditions: dict[str, dict[str, Any]] | None = None, service: str = BEDROCK) -> str:
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    return statements(statement | ({"Condition": conditions} if conditions else {}))
-
-
-def allow(action: str | list[str], resource: str | list[str] = "*", **more: Any) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch, OTHER) as inside:
-        yield inside
+    return document(statement | ({"Condition": conditions} if conditions else {}))
 
 
 async def is_assumed(
@@ -65,7 +50,7 @@ async def is_assumed(
 
 async def test_what_is_performed_as_the_role_its_own_policies_decide(inside: Inside) -> None:
     role_arn = await inside.role(
-        ACCOUNT, "Job", trust(), statements(allow("bedrock:ListFoundationModels")), path="/jobs/"
+        ACCOUNT, "Job", trust(), document(allow("bedrock:ListFoundationModels")), path="/jobs/"
     )
     call = inside.call(inside.caller(ADMIN))
     role = await pass_role(call, role_arn, source_arn=JOB)
@@ -136,7 +121,7 @@ async def test_passing_a_role_needs_the_permission_to(
     inside: Inside, grant: dict[str, Any], passes: bool
 ) -> None:
     role_arn = await inside.role(ACCOUNT, "Job", trust())
-    policy = statements(grant).replace('"ROLE"', f'"{role_arn}"')
+    policy = document(grant).replace('"ROLE"', f'"{role_arn}"')
     keys = await inside.user(ACCOUNT, "mary", policy)
     call = inside.call(inside.caller(keys))
     if passes:
@@ -153,7 +138,7 @@ async def test_passing_a_role_needs_the_permission_to(
 async def test_an_explicit_deny_of_pass_role_is_told(inside: Inside) -> None:
     role_arn = await inside.role(ACCOUNT, "Job", trust())
     deny = {"Effect": "Deny", "Action": "iam:PassRole", "Resource": "*"}
-    keys = await inside.user(ACCOUNT, "mary", statements(allow("*"), deny))
+    keys = await inside.user(ACCOUNT, "mary", document(allow("*"), deny))
     with pytest.raises(AuthorizationDenied, match="with an explicit deny in an identity-based"):
         await pass_role(inside.call(inside.caller(keys)), role_arn, source_arn=JOB)
 
@@ -270,7 +255,7 @@ async def test_the_confused_deputy_does_not_pass(
         (trust().replace("sts:AssumeRole", "sts:TagSession"), False),
         (trust().replace("Service", "AWS").replace(BEDROCK, f"arn:aws:iam::{ACCOUNT}:root"), False),
         (
-            statements(
+            document(
                 *json.loads(trust())["Statement"],
                 {"Effect": "Deny", "Principal": {"Service": BEDROCK}, "Action": "sts:AssumeRole"},
             ),
@@ -379,7 +364,7 @@ async def test_a_job_renews_its_session_as_long_as_it_is_trusted(inside: Inside)
 async def test_conditions_see_the_service_and_not_who_began_it(
     inside: Inside, condition: dict[str, Any], allowed: bool
 ) -> None:
-    policy = statements(allow("bedrock:ListFoundationModels", Condition=condition))
+    policy = document(allow("bedrock:ListFoundationModels", Condition=condition))
     role_arn = await inside.role(ACCOUNT, "Job", trust(), policy)
     role = RoleInUse(inside.deployment.state.stores, ServiceRole(role_arn, JOB))
     begun = inside.call(inside.caller(ADMIN))
@@ -396,7 +381,7 @@ async def test_only_service_roles_act_so(inside: Inside) -> None:
 
 
 async def test_a_changed_or_deleted_role_takes_effect_on_the_next_call(inside: Inside) -> None:
-    policy = statements(allow("bedrock:ListFoundationModels"))
+    policy = document(allow("bedrock:ListFoundationModels"))
     role_arn = await inside.role(ACCOUNT, "Job", trust(), policy)
     stores = inside.deployment.state.stores
     role = RoleInUse(stores, ServiceRole(role_arn, JOB))

@@ -1,38 +1,27 @@
 """STS: who becomes whom, with which permissions, for how long."""
 
 import secrets
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from in_process import ADMIN, Inside, Keys, running_inside
+from in_process import ADMIN, Inside, Keys
+from statements import ACCOUNT, OTHER, allow, document, user_arn
 from sts_requests import (
-    ACCOUNT,
     CHAINING,
     LIST,
-    OTHER,
     ROOT,
-    allow,
     assume,
     denied,
-    document,
     refusal,
     root_keys,
     session_of_admin,
     trust,
-    user_arn,
 )
 
 RECORDED = Path(__file__).resolve().parents[2] / "../shared/aws-errors.jsonl"
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch, OTHER) as inside:
-        yield inside
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Sessions of users, federated users and roles: who they are, what they may not call, their end."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,32 +9,22 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 from in_process import ADMIN, Inside, Keys, running_inside, whole
+from statements import ACCOUNT, OTHER, allow, document, user_arn
 from sts_requests import (
-    ACCOUNT,
     CHAINING,
     LIST,
-    OTHER,
     ROOT,
-    allow,
     assume,
     denied,
-    document,
     refusal,
     root_keys,
     session_of_admin,
     trust,
-    user_arn,
 )
 
 from outcrop.stores.iam_records import RoleRecord, UserRecord
 
 INVALID = "The security token included in the request is invalid"
-
-
-@pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
-    async with running_inside(tmp_path, monkeypatch, OTHER) as inside:
-        yield inside
 
 
 async def test_who_calls_is_told_in_every_form(inside: Inside) -> None:
