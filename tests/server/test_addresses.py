@@ -18,7 +18,7 @@ async def test_a_gateway_is_reached_by_the_url_it_says(
     host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     preset(monkeypatch)
-    async with served(tmp_path, Server(host=host, port=0)) as gateway:
+    async with served(tmp_path, Server(host=host, port=0, plain_http=True)) as gateway:
         reply = await asyncio.to_thread(send, gateway.url, Ask("GET", "/foundation-models"))
         assert reply.status == 200
         found = find(tmp_path / "data")
