@@ -76,7 +76,8 @@ async def connect(
 
 
 async def ended(found: Relayed) -> None:
-    """The first connection is over for the relay, too; nothing tells of that."""
+    """The first connection is over for the relay, too."""
+    # Nothing tells of that: the relay has no event for it.
     while found.watched[0].ended_at is None:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
