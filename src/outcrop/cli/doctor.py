@@ -15,9 +15,9 @@ from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_
 from outcrop.cli.state import state_of
 from outcrop.config import Config
 from outcrop.engines.pool import EnginePool
-from outcrop.objects.protocol import StoreMissing
-from outcrop.objects.seaweed import find_weed
 from outcrop.identity import SealedSecretError
+from outcrop.objects.program import find_weed
+from outcrop.objects.protocol import StoreMissing
 from outcrop.server import status
 from outcrop.stores.failures import StoreError
 
