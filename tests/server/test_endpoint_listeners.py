@@ -147,7 +147,9 @@ def boto3_completion(url: str) -> str:
         aws_secret_access_key=SECRET_KEY,
     )
     answer = client.invoke_model(modelId="anthropic.claude-v2", body=BODY)
-    return json.loads(answer["body"].read())["completion"]
+    completion = json.loads(answer["body"].read())["completion"]
+    client.close()
+    return completion
 
 
 async def test_a_changed_policy_decides_the_next_request_of_a_kept_connection(
