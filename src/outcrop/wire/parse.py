@@ -113,7 +113,10 @@ def _bound(operation: Operation, request: Request, labels: Mapping[str, str]) ->
         sent = dict(reversed(request.headers))
         for name, member in layout.headers_by_lower_name:
             if name in sent:
-                params[member.name] = _from_header(member, sent[name])
+                text = sent[name]
+                if member.shape.enum and operation.service.is_object_store:
+                    text = _spelled(member.shape.enum, text)
+                params[member.name] = _from_header(member, text)
     for member in layout.prefix_headers:
         params |= _prefixed(member, request.headers)
     return params
@@ -197,6 +200,14 @@ def _unquote(text: str) -> str:
         return unquote_plus(text, errors="strict")
     except UnicodeError as error:
         raise SerializationException("The query string is not valid UTF-8.") from error
+
+
+def _spelled(enum: tuple[str, ...], value: str) -> str:
+    """S3 reads the values of its headers in any case: the AWS CLI's transfer client (CRT) asks with
+    ``x-amz-checksum-mode: enabled``."""
+    if value in enum:
+        return value
+    return next((each for each in enum if each.lower() == value.lower()), value)
 
 
 def _from_header(member: Member, value: str) -> Any:
