@@ -4,7 +4,7 @@ An operation is compiled on first use. No route, name or status is written by ha
 ``spec_patches.json`` holds the deviations, each with its evidence.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.resources import files
@@ -180,7 +180,7 @@ def _service(name: str, model: Model, pages: Mapping[str, Raw]) -> Service:
     metadata = model.metadata
     signing_name = metadata.get("signingName", metadata["endpointPrefix"])
     shapes = ShapeTable(model.shapes)
-    operations: dict[str, Operation] = {}
+    operations = _Operations()
     service = Service(
         name=name,
         endpoint_prefix=metadata["endpointPrefix"],
@@ -200,9 +200,36 @@ def _service(name: str, model: Model, pages: Mapping[str, Raw]) -> Service:
         operations=operations,
     )
     auth = metadata.get("auth", ())
-    for key in sorted(model.operations):
-        operations[key] = _operation(service, key, model.operations[key], auth, pages.get(key))
+    operations.fill(
+        model.operations,
+        lambda key: _operation(service, key, model.operations[key], auth, pages.get(key)),
+    )
     return service
+
+
+class _Operations(Mapping[str, Operation]):
+    """By name, in alphabetical order; each is made when it is asked for. Of most services few ever
+    are, and EC2 has eight hundred."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Operation | None] = {}
+        self._make: Callable[[str], Operation] | None = None
+
+    def fill(self, names: Iterable[str], make: Callable[[str], Operation]) -> None:
+        self._made = dict.fromkeys(sorted(names))
+        self._make = make
+
+    def __getitem__(self, name: str) -> Operation:
+        operation = self._made[name]
+        if operation is None and self._make is not None:
+            operation = self._made[name] = self._make(name)
+        return cast(Operation, operation)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 def _protocols(metadata: Raw) -> tuple[str, ...]:
