@@ -39,6 +39,13 @@ def test_a_default_limit_counts_when_none_is_asked_for() -> None:
     assert len(page(MODELS, {}, ITEMS, default_limit=10)["modelSummaries"]) == 10
 
 
+@pytest.mark.parametrize("limit", [0, -1, -(2**31)])
+def test_a_page_of_no_items_is_refused_where_the_model_gives_no_least(limit: int) -> None:
+    operation = load_service("ec2").operations["DescribeTags"]
+    with pytest.raises(ValidationException, match=f"Value '{limit}' at 'MaxResults'"):
+        page(operation, {"MaxResults": limit}, ITEMS)
+
+
 def test_the_limit_may_change_between_pages() -> None:
     token = page(MODELS, {"maxResults": 2}, ITEMS)["nextToken"]
     rest = page(MODELS, {"maxResults": 100, "nextToken": token}, ITEMS)

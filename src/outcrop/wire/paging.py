@@ -49,8 +49,16 @@ def page(
 
 
 def _limit(facts: Pagination, params: Mapping[str, Any], default_limit: int) -> int:
+    """Not every model gives the least (EC2's give none): it is one item everywhere."""
     asked = params.get(facts.limit_key) if facts.limit_key else None
-    return asked or default_limit
+    if asked is None:
+        return default_limit
+    if asked < 1:
+        raise ValidationException(
+            f"1 validation error detected: Value '{asked}' at '{facts.limit_key}' failed to "
+            "satisfy constraint: Member must have value greater than or equal to 1"
+        )
+    return asked
 
 
 def _digest(operation: Operation, facts: Pagination, params: Mapping[str, Any]) -> bytes:
