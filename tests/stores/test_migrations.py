@@ -15,9 +15,11 @@ from opened_stores import SEALER, open_stores
 
 from outcrop.identity import hash_api_secret
 from outcrop.stores import migrations
+from outcrop.stores.database import Database
 from outcrop.stores.iam_names import ADMINISTRATOR_ACCESS
 from outcrop.stores.identities import secret_context
 from outcrop.stores.key_uses import KeyUse
+from outcrop.stores.migrations.upgrade import upgrade
 from outcrop.stores.principal_policies import FULL_ACCESS_TEXT, NamedText
 from outcrop.stores.resources import Place
 from outcrop.stores.secret_records import Secret
@@ -76,6 +78,33 @@ def old_file(tmp_path: Path) -> Path:
         connection.execute("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, ?)", api_key)
     connection.close()
     return file
+
+
+async def test_a_new_database_is_what_the_migrations_make(tmp_path: Path) -> None:
+    made, migrated = tmp_path / "made.db", tmp_path / "migrated.db"
+    for _ in range(2):
+        await (await Database.open(made)).close()
+    engine = sa.create_engine(f"sqlite:///{migrated}")
+    with engine.begin() as connection:
+        upgrade(connection)
+    engine.dispose()
+    assert contents(made) == contents(migrated)
+
+
+def contents(file: Path) -> tuple[Any, ...]:
+    """Tables and indexes as they were declared, and the rows that are there from the start."""
+    connection = sqlite3.connect(file)
+    try:
+        declared = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
+        tables = sorted(declared.fetchall(), key=str)
+        rows = {
+            name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall())  # noqa: S608
+            for kind, name, *_ in tables
+            if kind == "table"
+        }
+    finally:
+        connection.close()
+    return tables, rows
 
 
 async def test_identities_and_keys_of_the_first_version_are_kept(old_file: Path) -> None:

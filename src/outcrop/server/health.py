@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.config import Config
@@ -59,7 +60,7 @@ class HealthWatch:
         while True:
             try:
                 await self.check(datetime.now(UTC))
-            except StoreError as error:
+            except (StoreError, SQLAlchemyError) as error:
                 log.warning("health events could not be kept: %s", error)
             await asyncio.sleep(INTERVAL_S)
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from outcrop.stores.failures import StoreError
+from outcrop.stores.tables import create_tables
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 _BUSY_TIMEOUT_MS = 10_000
@@ -94,23 +95,27 @@ class Database:
     async def _upgrade(self) -> None:
         head = max(file.name[:4] for file in _VERSIONS.glob("[0-9]*.py"))
         async with self.read() as connection:
-            revision = await _find_revision(connection)
+            tables = await connection.run_sync(lambda sync: sa.inspect(sync).get_table_names())
+            revision = await _find_revision(connection, tables)
         if revision == head:
+            return
+        if not tables:
+            async with self.write() as connection:
+                await connection.run_sync(create_tables, head)
             return
         if revision is not None and revision > head:
             raise DatabaseTooNew(
                 f"The database is of a newer Outcrop (migration {revision}, this one knows "
                 f"{head}). Upgrade Outcrop, or use another data directory."
             )
-        # Alembic takes longer to import than a start may take when there is nothing to upgrade.
+        # Alembic takes longer to import than a start may take when there is nothing to migrate.
         migration: Any = importlib.import_module("outcrop.stores.migrations.upgrade")
         async with self.write() as connection:
             await connection.run_sync(migration.upgrade)
 
 
-async def _find_revision(connection: AsyncConnection) -> str | None:
-    names = await connection.run_sync(lambda sync: sa.inspect(sync).get_table_names())
-    if "alembic_version" not in names:
+async def _find_revision(connection: AsyncConnection, tables: list[str]) -> str | None:
+    if "alembic_version" not in tables:
         return None
     return await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
 

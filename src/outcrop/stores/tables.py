@@ -1,4 +1,7 @@
-"""The tables as the code uses them; the migrations make them. Times are milliseconds, UTC."""
+"""The tables as the code uses them. Times are milliseconds, UTC.
+
+A new database is made from them, an older one by the migrations; a test holds both to be the same.
+"""
 
 from datetime import UTC, datetime
 
@@ -39,6 +42,8 @@ resources = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
     sa.Column("changed_at_ms", sa.BigInteger, nullable=False),
+    sa.Index("resources_by_parent", "kind", "account", "parent"),
+    sa.Index("resources_by_arn", "kind", "arn", unique=True),
 )
 
 changes = sa.Table(
@@ -47,6 +52,27 @@ changes = sa.Table(
     sa.Column("topic", sa.String(32), primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
 )
+
+
+# Alembic's own: which migration was the last.
+_revision = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+
+def create_tables(connection: sa.Connection, revision: str) -> None:
+    """In a database without any; another process may have been first. ``revision`` is the last
+    migration's."""
+    if sa.inspect(connection).get_table_names():
+        return
+    metadata.create_all(connection)
+    _revision.create(connection)
+    connection.execute(sa.insert(_revision).values(version_num=revision))
+    for topic in ("bindings", "iam"):
+        connection.execute(sa.insert(changes).values(topic=topic, version=0))
 
 
 async def mark_changed(connection: AsyncConnection, topic: str) -> int:
