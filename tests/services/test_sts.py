@@ -341,6 +341,12 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
     ),
     (
+        "a tag of AWS's own",
+        {"Tags": [{"Key": "AWS:cloudformation:stack-name", "Value": "x"}]},
+        "InvalidParameterValue",
+        "not allowed to mutate system tags",
+    ),
+    (
         "a transitive tag that is not there",
         {"Tags": [{"Key": "Team", "Value": "x"}], "TransitiveTagKeys": ["Cost"]},
         "InvalidParameterValue",

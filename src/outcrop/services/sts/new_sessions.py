@@ -19,6 +19,7 @@ from outcrop.services.call import Call
 
 _MAX_POLICY_CHARS = 2_048
 _MAX_POLICY_ARNS = 10
+_RESERVED = "aws:"
 # AWS does not tell its limit. Ours leaves room in a token for everything else that it holds.
 _PACKED_BYTES = 2_048
 
@@ -65,6 +66,9 @@ def read_tags(call: Call, params: Mapping[str, Any]) -> SessionTags:
     keys = {tag["Key"].lower() for tag in given}
     if len(keys) < len(given):
         raise _invalid("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    if any(key.startswith(_RESERVED) for key in keys):
+        # In the words of IAM's tags; no recording has STS's own.
+        raise _invalid("Caller is an end user and not allowed to mutate system tags.")
     inherited = call.caller.session
     kept = inherited.transitive_tags if inherited else ()
     if keys & {key.lower() for key in kept}:
