@@ -1,7 +1,6 @@
 """``outcrop accounts`` and the options that choose an account, as a user types them."""
 
 import json
-import os
 import shlex
 from pathlib import Path
 
@@ -9,26 +8,11 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from outcrop.cli import accounts, env, keys
-
 FIRST = "123456789012"
 SECOND = "210987654321"
 
 STATEMENT = {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}
 DENY_S3 = {"Version": "2012-10-17", "Statement": [STATEMENT]}
-
-
-@pytest.fixture
-def outcrop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
-    for name in [name for name in os.environ if name.startswith("OUTCROP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("OUTCROP_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("OUTCROP_ACCOUNT_ID", FIRST)
-    app = typer.Typer()
-    app.command("env")(env.env)
-    app.add_typer(keys.app, name="keys")
-    app.add_typer(accounts.app, name="accounts")
-    return app
 
 
 def run(app: typer.Typer, *arguments: str, code: int = 0) -> Result:

@@ -12,24 +12,11 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from outcrop.cli import env, keys
 from outcrop.security.masterkey import FILE_NAME
 from outcrop.server import status
 
 ACCOUNT = "123456789012"
 SECRET = "it's $HOME; `secret`"
-
-
-@pytest.fixture
-def outcrop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
-    for name in [name for name in os.environ if name.startswith("OUTCROP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("OUTCROP_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("OUTCROP_ACCOUNT_ID", ACCOUNT)
-    app = typer.Typer()
-    app.command("env")(env.env)
-    app.add_typer(keys.app, name="keys")
-    return app
 
 
 def run(app: typer.Typer, *arguments: str, code: int = 0) -> Result:

@@ -9,7 +9,6 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from outcrop.cli import policies
 from outcrop.server.state import open_state
 from outcrop.stores.iam_names import iam_arn, new_unique_id
 from outcrop.stores.iam_records import RoleRecord
@@ -31,17 +30,6 @@ DOCUMENT = {
         {"Sid": "NoTitan", "Effect": "Deny", "Action": "bedrock:*", "Resource": TITAN},
     ],
 }
-
-
-@pytest.fixture
-def outcrop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
-    for name in [name for name in os.environ if name.startswith("OUTCROP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("OUTCROP_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("OUTCROP_ACCOUNT_ID", ACCOUNT)
-    app = typer.Typer()
-    app.add_typer(policies.app, name="policy")
-    return app
 
 
 @pytest.fixture

@@ -17,18 +17,7 @@ from cryptography import x509
 from running_gateways import ACCESS_KEY, SCRIPTED, SECRET_KEY, start_gateway
 from typer.testing import CliRunner
 
-from outcrop.cli import tls
 from outcrop.security.authority import tls_files
-
-
-@pytest.fixture
-def outcrop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
-    for name in [name for name in os.environ if name.startswith("OUTCROP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("OUTCROP_DATA_DIR", str(tmp_path / "data"))
-    app = typer.Typer()
-    app.add_typer(tls.app, name="tls")
-    return app
 
 
 def test_the_certificate_names_loopback_and_what_was_asked_for(

@@ -1,26 +1,12 @@
 """``outcrop doctor`` tells what is wrong, and never breaks off over it."""
 
-import os
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from outcrop.cli import doctor, keys
 from outcrop.security.masterkey import FILE_NAME
-
-
-@pytest.fixture
-def outcrop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
-    for name in [name for name in os.environ if name.startswith("OUTCROP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("OUTCROP_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("OUTCROP_CACHE", str(tmp_path / "cache"))
-    app = typer.Typer()
-    app.command("doctor")(doctor.doctor)
-    app.add_typer(keys.app, name="keys")
-    return app
 
 
 def test_missing_models_are_told_with_the_command_that_fetches_them(outcrop: typer.Typer) -> None:
