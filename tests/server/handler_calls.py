@@ -58,7 +58,8 @@ class Calls:
     """Calls of one service, the same for the same seed and answers."""
 
     def __init__(self, service: str, seed: int) -> None:
-        self._dice = random.Random(seed)  # noqa: S311 - nothing secret
+        # The same calls every time; nothing secret comes of it.
+        self._dice = random.Random(seed)  # noqa: S311
         self._share = 0.0
         self._known: defaultdict[str, list[str]] = defaultdict(list)
         for name, values in _PLAUSIBLE.items():

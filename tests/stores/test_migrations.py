@@ -98,6 +98,7 @@ def contents(file: Path) -> tuple[Any, ...]:
         declared = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")
         tables = sorted(declared.fetchall(), key=str)
         rows = {
+            # The names are the database's own.
             name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall())  # noqa: S608
             for kind, name, *_ in tables
             if kind == "table"
