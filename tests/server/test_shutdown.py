@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,15 @@ def test_a_second_signal_ends_what_still_runs_in_its_own_form(tmp_path: Path) ->
             modelId="anthropic.claude-3-haiku-20240307-v1:0",
             messages=[{"role": "user", "content": [{"text": text}]}],
         )
-        events = iter(answer["stream"])
-        assert "messageStart" in next(events)
-        gateway.process.send_signal(signal.SIGTERM)
-        until_draining(gateway.url)
-        assert gateway.process.poll() is None
-        gateway.process.send_signal(signal.SIGTERM)
-        with pytest.raises(EventStreamError, match="shutting down"):
-            list(events)
+        with closing(answer["stream"]) as stream:
+            events = iter(stream)
+            assert "messageStart" in next(events)
+            gateway.process.send_signal(signal.SIGTERM)
+            until_draining(gateway.url)
+            assert gateway.process.poll() is None
+            gateway.process.send_signal(signal.SIGTERM)
+            with pytest.raises(EventStreamError, match="shutting down"):
+                list(events)
         assert gateway.process.wait(timeout=DEADLINE_S) == 0
     finally:
         gateway.process.kill()

@@ -81,12 +81,12 @@ def _members_of(*answers: dict[str, Any]) -> set[str]:
 
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "GetRole": lambda iam: iam.get_role(RoleName=ROLE),
-    "ListRoles": lambda iam: iam.list_roles(MaxItems=1),
+    "ListRoles": lambda iam: iam.list_roles(),
     "ListRolePolicies": lambda iam: iam.list_role_policies(RoleName=ROLE),
     "ListAttachedRolePolicies": lambda iam: iam.list_attached_role_policies(RoleName=ROLE),
     "GetPolicy": lambda iam: iam.get_policy(PolicyArn=POLICY),
     "GetPolicyVersion": lambda iam: iam.get_policy_version(PolicyArn=POLICY, VersionId="v1"),
-    "ListPolicies": lambda iam: iam.list_policies(MaxItems=5),
+    "ListPolicies": lambda iam: iam.list_policies(),
     "SimulatePrincipalPolicy": lambda iam: iam.simulate_principal_policy(
         PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:role/{ROLE}", ActionNames=["iam:ListUsers"]
     ),
