@@ -16,6 +16,9 @@ class ConfigError(Exception):
     pass
 
 
+DOCUMENTED_REGIONS = ("us-east-1", "us-west-2", "ap-southeast-1", "ap-northeast-1", "eu-central-1")
+"""Where the documents say that the service is available."""
+
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -124,12 +127,14 @@ EngineConfig = Llama | OpenAI | Upstream | Onnx | Scripted
 
 class Binding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Models whose ID matches ``pattern`` (shell style) are served by ``engine``, and by those of
-    ``standby``, in this order, while it cannot answer."""
+    ``standby``, in this order, while it cannot answer. With ``regions`` it holds in these only: a
+    region is a pool of its own, which by default has the engines of all others."""
 
     pattern: str
     engine: str
     model: str | None = None
     standby: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
 
 class S3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,6 +151,31 @@ class Endpoints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     HTTP are as for the server."""
 
     host: str = "127.0.0.1"
+
+
+class ModelAccess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``default`` is what holds for a model whose access an account was neither granted nor
+    removed: ``none``, as in AWS, or ``all``."""
+
+    default: Literal["none", "all"] = "none"
+
+
+class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """With the ``profile`` ``aws`` the documented quotas hold; with ``off`` rates are not limited.
+    Gateways with the same ``redis_url`` count together."""
+
+    profile: Literal["aws", "off"] = "aws"
+    redis_url: str | None = None
+
+
+class Capacity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``cpus`` are how many CPUs of this machine provisioned throughput may take; without it all
+    but one. ``input_tokens`` and ``output_tokens`` are what a model unit is worth in a minute,
+    where the catalog does not say it of the model."""
+
+    cpus: NotNegative | None = None
+    input_tokens: AtLeastOne = 6000
+    output_tokens: AtLeastOne = 600
 
 
 class Services(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -167,7 +197,8 @@ class MasterKeySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file. Later bindings win over earlier ones and over the catalog. ``zones`` are
     the availability zones of each region, by letter, with the engines that are in them; an engine
-    in none is in the first."""
+    in none is in the first. ``regions`` are those whose models can be granted all together and
+    that calls across regions go to."""
 
     data_dir: Path = Path("~/.outcrop")
     cache_dir: Path = Path("~/.cache/outcrop")
@@ -180,6 +211,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     catalog: tuple[Path, ...] = ()
     engine_memory_mib: AtLeastOne = 8192
     unsupported: Literal["refuse", "warn"] = "refuse"
+    regions: tuple[str, ...] = DOCUMENTED_REGIONS
+    access: ModelAccess = ModelAccess()
+    quotas: Quotas = Quotas()
+    capacity: Capacity = Capacity()
     master_key: MasterKeySource | None = None
 
     def zone_letters(self) -> tuple[str, ...]:
@@ -207,6 +242,9 @@ _VARIABLES: dict[str, tuple[str, ...]] = {
     "OUTCROP_REGION": ("server", "region"),
     "OUTCROP_PLAIN_HTTP": ("server", "plain_http"),
     "OUTCROP_UNSUPPORTED": ("unsupported",),
+    "OUTCROP_ACCESS_DEFAULT": ("access", "default"),
+    "OUTCROP_QUOTAS_PROFILE": ("quotas", "profile"),
+    "OUTCROP_REDIS_URL": ("quotas", "redis_url"),
     "OUTCROP_ENGINE_MEMORY_MIB": ("engine_memory_mib",),
 }
 

@@ -30,6 +30,8 @@ class AWSError(Exception):
         super().__init__(message)
         self.message = message
         self.members = members
+        self.headers: dict[str, str] = {}
+        """Headers of the answer besides those that its protocol has."""
 
     @property
     def code(self) -> str:

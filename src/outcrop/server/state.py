@@ -27,6 +27,8 @@ from outcrop.stores.directory import DataDirectory
 from outcrop.stores.identities import IdentityDirectory
 from outcrop.stores.keyring import Keyring
 from outcrop.stores.keys import KeyStore
+from outcrop.stores.mirror import Mirror
+from outcrop.stores.model_records import MIRRORED, TOPIC as MODELS
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Resources
 
@@ -93,6 +95,8 @@ async def _assemble(database: Database, key: MasterKey, presets: Presets) -> Sta
     identities = IdentityStore(resources)
     keys = KeyStore(resources, key, directory)
     foundation = await lay_foundation(identities, keys, directory, presets)
+    models = Mirror(resources, MODELS, MIRRORED)
+    await models.load()
     stores = Stores(
         database=database,
         sealer=key,
@@ -102,5 +106,6 @@ async def _assemble(database: Database, key: MasterKey, presets: Presets) -> Sta
         keys=keys,
         bindings=BindingStore(database),
         keyring=Keyring(resources, key),
+        models=models,
     )
     return State(stores, foundation, presets)

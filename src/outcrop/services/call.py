@@ -11,6 +11,7 @@ from outcrop.engines.pool import EnginePool
 from outcrop.identity import Caller
 from outcrop.objects.objects import NO_OBJECTS, Objects
 from outcrop.security.policy.evaluate import Decision
+from outcrop.services.serving import Serving
 from outcrop.stores.opened import Stores
 from outcrop.wire.http import Request
 from outcrop.wire.spec import Operation
@@ -46,6 +47,7 @@ class Call:
     unsupported: Literal["refuse", "warn"]
     stores: Stores
     gateway: Gateway
+    serving: Serving
     now: datetime
     objects: Objects = NO_OBJECTS
     zones: tuple[str, ...] = ("a",)

@@ -79,6 +79,11 @@ class View:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
+    @property
+    def connection(self) -> AsyncConnection:
+        """For tables of their own that are read or written in the same transaction."""
+        return self._connection
+
     async def find(self, type: type[R], place: Place) -> Item[R] | None:
         row = (await self._connection.execute(_select(type, place))).mappings().first()
         return _item(type, row) if row else None

@@ -74,7 +74,9 @@ def serialize_error(
     service = operation.service if operation else service
     protocol = protocol or (service.protocol if service else "rest-json")
     fault = fault_of(error, operation, service, protocol)
-    return _ERRORS[protocol](fault, error, operation, service, request_id)
+    response = _ERRORS[protocol](fault, error, operation, service, request_id)
+    response.headers.update(error.headers)
+    return response
 
 
 def encode_event(operation: Operation, event: Mapping[str, Any]) -> bytes:

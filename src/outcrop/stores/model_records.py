@@ -1,0 +1,133 @@
+"""What Bedrock keeps of an account's models: access to them, throughput, profiles, custom models.
+
+The topic of all is ``bedrock``, so that one mirror in memory holds them for the path of requests.
+"""
+
+from datetime import datetime
+from typing import ClassVar, Final, Literal
+
+import msgspec
+
+from outcrop.stores.resources import Record
+
+TOPIC: Final = "bedrock"
+
+Commitment = Literal["OneMonth", "SixMonths"]
+ProvisionedStatus = Literal["Creating", "InService", "Updating", "Failed"]
+
+
+class ModelAccess(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Named by a base model's ID; variants follow their base. A removed one is kept, since it says
+    no where the deployment says yes to everything. ``by`` is the ARN of who granted or removed it,
+    or ``operator``; ``offer`` the offer of the agreement, if there is one."""
+
+    KIND: ClassVar[str] = "bedrock:model-access"
+
+    status: Literal["granted", "removed"]
+    by: str
+    offer: str | None = None
+
+
+class UseCase(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``Place(account, "", "use-case")``: the form that the account sent, in base64."""
+
+    KIND: ClassVar[str] = "bedrock:use-case"
+
+    form: str
+
+
+class CustomModel(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Named by its model name; its ARN ends in ``custom-model/<base model>/<id>``. ``base_model``
+    is the ID of a catalog's model; ``engine`` serves its weights, under the name
+    ``engine_model`` where the engine serves several."""
+
+    KIND: ClassVar[str] = "bedrock:custom-model"
+
+    base_model: str
+    engine: str | None = None
+    engine_model: str | None = None
+    kms_key: str | None = None
+    job_arn: str | None = None
+
+
+class ModelUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one model unit was when it was bought: tokens a minute, US dollars an hour."""
+
+    input_tokens: int
+    output_tokens: int
+    hourly_price: float = 0.0
+
+
+class ProvisionedModel(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Named by its name; its ARN ends in ``provisioned-model/<id>``. ``model`` and
+    ``desired_model`` are ARNs of foundation or custom models: they differ while the first still
+    serves. ``foundation_model`` is the ID of the catalog's model behind."""
+
+    KIND: ClassVar[str] = "bedrock:provisioned-model"
+
+    units: int
+    desired_units: int
+    model: str
+    desired_model: str
+    foundation_model: str
+    unit: ModelUnit
+    status: ProvisionedStatus = "Creating"
+    commitment: Commitment | None = None
+    commitment_ends_at: datetime | None = None
+    failure: str | None = None
+    by: str = ""
+    """The ARN of who bought it."""
+
+
+class InferenceProfile(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """An application inference profile, named by its name; its ARN ends in
+    ``application-inference-profile/<id>``. ``models`` are ARNs of foundation models, in the
+    regions where it may run; ``source`` is the model or system profile it was made from."""
+
+    KIND: ClassVar[str] = "bedrock:inference-profile"
+
+    id: str
+    source: str
+    models: tuple[str, ...]
+    description: str | None = None
+
+
+MIRRORED: Final[tuple[type[Record], ...]] = (
+    ModelAccess,
+    CustomModel,
+    ProvisionedModel,
+    InferenceProfile,
+)
+"""What requests look at."""
+
+
+class RequestToken(Record, frozen=True, kw_only=True):
+    """Named by operation and client token: what the request was and what it was answered. Its
+    topic is its own, since nobody looks for tokens but the operation itself."""
+
+    KIND: ClassVar[str] = "tokens:request"
+
+    digest: str
+    answer: bytes
+
+
+class EngineRate(Record, frozen=True, kw_only=True):
+    """Named by machine and engine: tokens a second of one engine process on one CPU (or one
+    replica), measured once. ``Place("", "", name)``."""
+
+    KIND: ClassVar[str] = "capacity:engine-rate"
+
+    input_per_s: float
+    output_per_s: float
+    measured_at: datetime
+
+
+class OperatorAction(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What an operator did that AWS has no API for, for the audit. Named by a unique ID."""
+
+    KIND: ClassVar[str] = "trail:operator-action"
+
+    action: str
+    resource: str
+    operator: str
+    detail: dict[str, str] = msgspec.field(default_factory=dict[str, str])
