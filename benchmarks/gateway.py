@@ -127,7 +127,8 @@ def serve_command(config: Path, data_dir: Path, port: int) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Without any AWS or Outcrop settings of the caller's, with the key that requests sign with."""
+    """Without any AWS or Outcrop settings of the caller's, with the key that requests sign with;
+    every model may be used, and no quota of requests or tokens holds."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "OUTCROP_"))}
     if cache := os.environ.get("OUTCROP_CACHE"):
         kept["OUTCROP_CACHE"] = cache
@@ -135,6 +136,8 @@ def environment() -> dict[str, str]:
         "OUTCROP_ACCESS_KEY_ID": ACCESS_KEY,
         "OUTCROP_SECRET_ACCESS_KEY": SECRET_KEY,
         "OUTCROP_ACCOUNT_ID": "123456789012",
+        "OUTCROP_ACCESS_DEFAULT": "all",
+        "OUTCROP_QUOTAS_PROFILE": "off",
     }
 
 

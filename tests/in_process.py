@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from running_gateways import ACCESS_KEY, ACCOUNT, SECRET_KEY
+from running_gateways import ACCESS_KEY, ACCOUNT, OPEN_SETTINGS, SECRET_KEY
 
 from outcrop.config import Binding, Config, Scripted, Server
 from outcrop.identity import AccessKey, Caller
@@ -220,9 +220,10 @@ class Inside:
 
 @asynccontextmanager
 async def running_inside(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *accounts: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *accounts: str, **settings: Any
 ) -> AsyncGenerator[Inside]:
-    """``accounts`` are made besides the first one."""
+    """``accounts`` are made besides the first one. ``settings`` are fields of ``Config``, which win
+    over the open configuration."""
     monkeypatch.setenv("OUTCROP_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("OUTCROP_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("OUTCROP_ACCOUNT_ID", ACCOUNT)
@@ -232,6 +233,7 @@ async def running_inside(
         server=Server(port=0),
         engines={"script": Scripted()},
         bind=(Binding(pattern="*", engine="script"),),
+        **{**OPEN_SETTINGS, **settings},
     )
     async with open_deployment(config) as deployment:
         for account in accounts:

@@ -14,6 +14,7 @@ import boto3
 import botocore.config
 import pytest
 
+from outcrop.config import ModelAccess, Quotas
 from outcrop.server import status
 
 ACCESS_KEY = "AKIAOUTCROPTESTS0001"
@@ -28,6 +29,15 @@ kind = "scripted"
 pattern = "*"
 engine = "script"
 """
+
+OPEN = {"OUTCROP_ACCESS_DEFAULT": "all", "OUTCROP_QUOTAS_PROFILE": "off"}
+"""Every account may use every model, as often as it likes; the defaults are those of AWS."""
+
+OPEN_SETTINGS: Mapping[str, Any] = {
+    "access": ModelAccess(default="all"),
+    "quotas": Quotas(profile="off"),
+}
+"""The same, for a ``Config`` made in the test's own process."""
 
 REAL = """
 [engines.smollm2]
@@ -98,7 +108,8 @@ class Gateway:
 def start_gateway(
     folder: Path, toml: str, *arguments: str, variables: Mapping[str, str] | None = None
 ) -> Gateway:
-    """Starts ``outcrop serve`` on ``folder`` and returns once it answers."""
+    """Starts ``outcrop serve`` on ``folder`` and returns once it answers. ``variables`` win over
+    the open configuration; a TOML file that sets what they set wants them empty."""
     config = folder / "outcrop.toml"
     config.write_text(toml, encoding="utf-8")
     data_dir = folder / "data"
@@ -106,6 +117,7 @@ def start_gateway(
         "OUTCROP_ACCESS_KEY_ID": ACCESS_KEY,
         "OUTCROP_SECRET_ACCESS_KEY": SECRET_KEY,
         "OUTCROP_ACCOUNT_ID": ACCOUNT,
+        **OPEN,
         **(variables or {}),
     }
     command = [sys.executable, "-m", "outcrop", "serve", "--port", "0", "--config", str(config)]

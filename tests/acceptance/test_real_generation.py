@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
 from botocore.credentials import Credentials
 from botocore.exceptions import EventStreamError
-from running_gateways import ACCESS_KEY, ACCOUNT, SECRET_KEY
+from running_gateways import ACCESS_KEY, ACCOUNT, OPEN_SETTINGS, SECRET_KEY
 
 from outcrop.config import Config, Llama, Server, load
 from outcrop.engines.llama.engine import LlamaEngine
@@ -88,6 +88,7 @@ async def real(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Real]
         cache_dir=load().cache_dir,
         server=Server(port=0),
         engines={"smollm2": Llama(model="smollm2-135m-instruct", context=2048, slots=2, threads=1)},
+        **OPEN_SETTINGS,
     )
     ready: asyncio.Future[tuple[str, Deployment]] = asyncio.get_running_loop().create_future()
     with pytest.MonkeyPatch.context() as patch:

@@ -18,6 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from recorded_engine import RecordedEngine
 from recorded_exchanges import Exchange
+from running_gateways import OPEN_SETTINGS
 
 from outcrop.config import Binding, Config, Scripted
 from outcrop.engines.pool import EnginePool
@@ -107,6 +108,7 @@ async def open_gateway(folder: Path) -> AsyncGenerator[ReplayingGateway]:
         cache_dir=folder / "cache",
         engines={"recorded": Scripted()},
         bind=(Binding(pattern="*", engine="recorded"),),
+        **OPEN_SETTINGS,
     )
     async with open_deployment(config) as deployment:
         pool = _Pool({}, cache_dir=config.cache_dir, memory_mib=0)

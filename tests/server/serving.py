@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from running_gateways import OPEN_SETTINGS
 from signed_http import ACCESS_KEY, SECRET_KEY
 
 from outcrop.config import Binding, Config, Scripted, Server
@@ -48,6 +49,7 @@ def config_of(folder: Path, server: Server | None = None) -> Config:
         server=server or Server(port=0),
         engines={"script": Scripted()},
         bind=(Binding(pattern="*", engine="script"),),
+        **OPEN_SETTINGS,
     )
 
 
