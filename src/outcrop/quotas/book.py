@@ -1,49 +1,77 @@
-"""The quotas of the service: what there are, their defaults, and what each account has of them."""
+"""The quotas of the service and what each account has of them, in memory for who enforces them.
+
+A value is what was approved for the account in the region, else the default there.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from outcrop.catalog.model import Model
-from outcrop.stores.resources import Resources
+from outcrop.quotas.definitions import Quota as Quota, RateUnit, define
+from outcrop.stores.mirror import Mirror
+from outcrop.stores.quota_records import TOPIC, QuotaValue
+from outcrop.stores.resources import Place, Resources
 
 BASE_MODEL_UNITS: Final = "model-units-base"
 CUSTOM_MODEL_UNITS: Final = "model-units-custom"
 NO_COMMITMENT_UNITS: Final = "model-units-no-commitment"
+TAGS_PER_RESOURCE: Final = "tags-per-resource"
 
+_SIZES: Final = {"Megabytes": 1024**2, "Gigabytes": 1024**3}
+_MAX_CACHED: Final = 50_000
 
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """``code`` is Service Quotas' (``L-`` and eight hexadecimal digits); ``key`` is ours."""
-
-    key: str
-    code: str
-    name: str
-    default: float
-    adjustable: bool
-    period: Literal["MINUTE"] | None = None
+Limit = tuple[str, str, str]
 
 
 class QuotaBook:
+    """What is derived from the mirror is kept until the mirror changes."""
+
     def __init__(self, resources: Resources, models: Sequence[Model]) -> None:
-        raise NotImplementedError
+        definitions = define(models)
+        self._by_key = definitions.by_key
+        self._rates = definitions.rates
+        self._sorted = sorted(self._by_key.values(), key=lambda quota: quota.name)
+        self._by_code = {quota.code: quota for quota in self._sorted}
+        self._mirror = Mirror(resources, TOPIC, (QuotaValue,))
+        self._values: dict[Limit, float] = {}
+        self._version = self._mirror.version
 
     async def load(self) -> None:
         """What accounts have of their own; taken in again whenever it changes."""
-        raise NotImplementedError
+        await self._mirror.load()
 
     def all(self) -> Sequence[Quota]:
-        raise NotImplementedError
+        """By name."""
+        return self._sorted
 
     def find(self, code: str) -> Quota | None:
-        raise NotImplementedError
+        return self._by_code.get(code)
+
+    def find_key(self, key: str) -> Quota | None:
+        return self._by_key.get(key)
 
     def value(self, account: str, region: str, key: str) -> float:
         """What was approved for the account in the region, else the default."""
-        raise NotImplementedError
+        if self._version != self._mirror.version or len(self._values) >= _MAX_CACHED:
+            self._version = self._mirror.version
+            self._values.clear()
+        limit = (account, region, key)
+        value = self._values.get(limit)
+        if value is None:
+            approved = self._mirror.find(QuotaValue, Place(account, region, key))
+            value = approved.record.value if approved else self._by_key[key].default_in(region)
+            self._values[limit] = value
+        return value
 
-    def per_minute(
-        self, account: str, region: str, model: Model, unit: Literal["requests", "tokens"]
-    ) -> int | None:
+    def size_bytes(self, account: str, region: str, key: str) -> int:
+        """Of a quota that is stated in megabytes or gigabytes."""
+        return int(self.value(account, region, key) * _SIZES[self._by_key[key].unit])
+
+    def rate_key(self, model: Model, unit: RateUnit) -> str | None:
+        """Under which calls of the model are limited: the same for all IDs that share a quota."""
+        return self._rates.get((model.base_id or model.id, unit))
+
+    def per_minute(self, account: str, region: str, model: Model, unit: RateUnit) -> int | None:
         """For on-demand calls of the model (a variant counts as its base); None: no quota."""
-        raise NotImplementedError
+        key = self._rates.get((model.base_id or model.id, unit))
+        return None if key is None else int(self.value(account, region, key))
