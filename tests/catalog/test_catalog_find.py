@@ -5,9 +5,10 @@ from hypothesis import given, strategies as st
 
 from outcrop.catalog.arns import foundation_model_arn, inference_profile_arn
 from outcrop.catalog.catalog import Catalog, NoSuchModel, WrongRegion
+from outcrop.catalog.geographies import destinations, regions_of
 from outcrop.catalog.load import load_catalog
 from outcrop.catalog.model import Model
-from outcrop.config import Binding, Config, ConfigError
+from outcrop.config import DOCUMENTED_REGIONS, Binding, Config, ConfigError
 
 CATALOG = load_catalog(Config())
 ACCOUNT = "123456789012"
@@ -177,3 +178,87 @@ def test_a_bound_engine_that_does_not_exist_is_named() -> None:
 def test_a_binding_that_matches_no_model_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"'antropic\.\*'"):
         load_catalog(Config(bind=(Binding(pattern="antropic.*", engine="smollm2"),)))
+
+
+def test_a_binding_of_a_region_holds_there_only() -> None:
+    catalog = Catalog(
+        [small_model("acme.chat-v1", profiles=("us",)), small_model("acme.code-v1")],
+        engines=("one", "two", "three"),
+        bindings=[
+            Binding(pattern="*", engine="one"),
+            Binding(pattern="acme.chat*", engine="two", standby=("one",), regions=("us-west-2",)),
+        ],
+        regions=("us-east-1", "us-west-2"),
+    )
+    for identifier in ("acme.chat-v1", "us.acme.chat-v1"):
+        assert catalog.get(identifier, "us-east-1").engine == "one"
+        west = catalog.get(identifier, "us-west-2")
+        assert (west.engine, west.standby) == ("two", ("one",))
+    assert catalog.get("acme.code-v1", "us-west-2").engine == "one"
+    assert [model.engine for model in catalog.all()] == ["one", "one"]
+    assert [model.engine for model in catalog.all("us-west-2")] == ["two", "one"]
+    assert [(model.id, model.engine) for model in catalog.bound()] == [
+        ("acme.chat-v1", "one"),
+        ("acme.chat-v1", "two"),
+        ("acme.code-v1", "one"),
+    ]
+    stored = catalog.with_bindings([Binding(pattern="*", engine="three")])
+    assert stored.get("acme.chat-v1", "us-west-2").engine == "three"
+    assert stored.regions == catalog.regions
+
+
+def test_without_bindings_of_regions_each_region_has_the_same_models() -> None:
+    assert CATALOG.bound() == CATALOG.all()
+    for region in CATALOG.regions:
+        assert CATALOG.get(SONNET, region) is CATALOG.get(SONNET, "us-east-1")
+
+
+def test_a_binding_names_engines_and_regions_that_there_can_be() -> None:
+    with pytest.raises(ConfigError, match="'us-east1'"):
+        load_catalog(Config(bind=(Binding(pattern="*", engine="smollm2", regions=("us-east1",)),)))
+    with pytest.raises(ConfigError, match="'vllm'"):
+        load_catalog(Config(bind=(Binding(pattern="*", engine="vllm", regions=("eu-west-1",)),)))
+
+
+@pytest.mark.parametrize(
+    ("geography", "region", "expected"),
+    [
+        ("us", "us-east-1", ("us-east-1", "us-west-2")),
+        ("us", "us-west-2", ("us-west-2", "us-east-1")),
+        # A source that the deployment does not name: it sends away what it is asked.
+        ("us", "ca-central-1", ("us-east-1", "us-west-2")),
+        ("apac", "ap-northeast-1", ("ap-northeast-1", "ap-southeast-1")),
+        ("jp", "ap-northeast-3", ("ap-northeast-1",)),
+        # None of the deployment's regions is in the geography: who is asked serves.
+        ("au", "ap-southeast-2", ("ap-southeast-2",)),
+        ("eu", "us-east-1", ()),
+        (
+            "global",
+            "eu-central-1",
+            ("eu-central-1", "us-east-1", "us-west-2", "ap-southeast-1", "ap-northeast-1"),
+        ),
+    ],
+)
+def test_a_profile_goes_to_the_regions_of_its_geography_the_calling_one_first(
+    geography: str, region: str, expected: tuple[str, ...]
+) -> None:
+    model = CATALOG.get("anthropic.claude-opus-4-7", region)
+    assert destinations(model, geography, region, DOCUMENTED_REGIONS) == expected
+
+
+def test_a_profile_goes_only_where_its_model_is() -> None:
+    model = small_model("acme.chat-v1", profiles=("us",), regions=("us-west-2", "eu-west-1"))
+    catalog = Catalog([model], engines=(), regions=DOCUMENTED_REGIONS)
+    assert destinations(model, "us", "us-east-1", DOCUMENTED_REGIONS) == ("us-west-2",)
+    assert catalog.find("us.acme.chat-v1", "us-east-1") is model
+    assert catalog.find("acme.chat-v1", "us-east-1") is None
+    assert destinations(model, "eu", "eu-west-1", DOCUMENTED_REGIONS) == ()
+
+
+def test_models_named_without_a_region_may_run_in_all() -> None:
+    regional = foundation_model_arn("eu-central-1", SONNET)
+    everywhere = f"arn:aws:bedrock:::foundation-model/{SONNET}"
+    assert regions_of([regional], "us-east-1", DOCUMENTED_REGIONS) == ("eu-central-1",)
+    found = regions_of([everywhere, regional], "eu-central-1", DOCUMENTED_REGIONS)
+    assert found[0] == "eu-central-1"
+    assert set(found) == set(DOCUMENTED_REGIONS)

@@ -1,14 +1,18 @@
 """The models there are, found by any identifier a client may send. Immutable: bindings that change
 make a new Catalog, which the caller swaps in whole."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import Final
 
 from outcrop.catalog.arns import FoundationModelArn, InferenceProfileArn, parse_arn, partition_of
-from outcrop.catalog.geographies import is_in
+from outcrop.catalog.geographies import destinations
 from outcrop.catalog.model import Model
 from outcrop.config import Binding, ConfigError
+
+_REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 
 
 class NoSuchModel(Exception):
@@ -26,10 +30,20 @@ class WrongRegion(Exception):
         self.region = region
 
 
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The models as they are bound in one region, or wherever no region has bindings of its own."""
+
+    models: tuple[Model, ...]
+    by_id: Mapping[str, Model]
+    profiles: Mapping[str, tuple[str, Model]]
+
+
 class Catalog:
     """``engines`` are the names a model may be bound to. ``bindings`` come from the configuration,
-    ``stored`` from the store; later ones win. Unknown engines, and patterns that match no
-    model, raise ``ConfigError``."""
+    ``stored`` from the store; later ones win, and one with regions holds in these only. Unknown
+    engines, and patterns that match no model, raise ``ConfigError``. ``regions`` are those of the
+    deployment, which calls across regions go to."""
 
     def __init__(
         self,
@@ -39,7 +53,9 @@ class Catalog:
         bindings: Sequence[Binding] = (),
         stored: Sequence[Binding] = (),
         aliases: Mapping[str, str] | None = None,
+        regions: Sequence[str] = (),
     ) -> None:
+        self.regions = tuple(regions)
         self._unbound = tuple(models)
         self._engines = frozenset(engines)
         self._configured = tuple(bindings)
@@ -54,13 +70,25 @@ class Catalog:
             bindings=self._configured,
             stored=stored,
             aliases=self._aliases,
+            regions=self.regions,
         )
 
     def all(self, region: str | None = None) -> tuple[Model, ...]:
-        """Every model, or those that exist in ``region``, in the order of the data."""
+        """Every model, or those that exist in ``region`` as they are bound there, in the order of
+        the data. Without a region they are bound as wherever no region has bindings of its own."""
         if region is None:
-            return self._models
-        return tuple(model for model in self._models if _is_offered(model, region))
+            return self._default.models
+        return tuple(model for model in self._in(region).models if _is_offered(model, region))
+
+    def bound(self) -> tuple[Model, ...]:
+        """Every model in each way that it is bound: more than once where regions differ."""
+        found: dict[str, list[Model]] = {}
+        for index in (self._default, *self._by_region.values()):
+            for model in index.models:
+                ways = found.setdefault(model.id, [])
+                if model not in ways:
+                    ways.append(model)
+        return tuple(model for ways in found.values() for model in ways)
 
     def find(self, identifier: str, region: str) -> Model | None:
         """The model meant by its ID, its ARN, or the ID or ARN of a cross-region profile."""
@@ -76,7 +104,7 @@ class Catalog:
         """The cross-region profile that ``identifier`` names, by its ID or its ARN."""
         arn = parse_arn(identifier) if identifier.startswith("arn:") else None
         profile_id = arn.profile_id if isinstance(arn, InferenceProfileArn) else identifier
-        return profile_id if profile_id in self._profiles else None
+        return profile_id if profile_id in self._default.profiles else None
 
     def get(self, identifier: str, region: str) -> Model:
         model = self.find(identifier, region)
@@ -91,30 +119,42 @@ class Catalog:
             return None
         if arn is not None:
             _check_region(arn, region)
-        model = self._by_id.get(arn.model_id if arn else identifier)
+        model = self._in(region).by_id.get(arn.model_id if arn else identifier)
         return model if model is not None and _is_offered(model, region) else None
 
     def _find_profile(self, profile_id: str, region: str) -> Model | None:
-        found = self._profiles.get(profile_id)
+        found = self._in(region).profiles.get(profile_id)
         if found is None:
             return None
         geography, model = found
-        return model if is_in(region, geography) else None
+        return model if destinations(model, geography, region, self.regions) else None
+
+    def _in(self, region: str) -> _Index:
+        return self._by_region.get(region, self._default)
 
     def _index(self, bindings: Sequence[Binding]) -> None:
         _check_bindings(bindings, self._unbound)
-        self._models = tuple(_bind(model, bindings) for model in self._unbound)
-        _check_engines(self._models, self._engines)
-        by_id = {model.id: model for model in self._models}
+        self._default = self._bound_by([each for each in bindings if not each.regions])
+        self._by_region = {
+            region: self._bound_by(
+                [each for each in bindings if not each.regions or region in each.regions]
+            )
+            for region in dict.fromkeys(region for each in bindings for region in each.regions)
+        }
+        _check_engines(self.bound(), self._engines)
+
+    def _bound_by(self, bindings: Sequence[Binding]) -> _Index:
+        models = tuple(_bind(model, bindings) for model in self._unbound)
+        by_id = {model.id: model for model in models}
         aliases = {
             alias: by_id[target] for alias, target in self._aliases.items() if target in by_id
         }
-        self._by_id = {**aliases, **by_id}
-        self._profiles = {
+        profiles = {
             f"{geography}.{model.id}": (geography, model)
-            for model in self._models
+            for model in models
             for geography in model.profiles
         }
+        return _Index(models, {**aliases, **by_id}, profiles)
 
 
 def _is_offered(model: Model, region: str) -> bool:
@@ -149,6 +189,12 @@ def _check_bindings(bindings: Sequence[Binding], models: Sequence[Model]) -> Non
     for binding in bindings:
         if not any(_matches(model, binding.pattern) for model in models):
             raise ConfigError(f"bind: no model matches the pattern {binding.pattern!r}")
+        for region in binding.regions:
+            if not _REGION.fullmatch(region):
+                raise ConfigError(
+                    f"bind: {region!r} of the pattern {binding.pattern!r} is not the name of a "
+                    "region, such as us-east-1"
+                )
 
 
 def _check_engines(models: Sequence[Model], engines: Collection[str]) -> None:

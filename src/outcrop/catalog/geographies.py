@@ -37,3 +37,11 @@ def destinations(
     found = [each for each in dict.fromkeys(regions) if is_in(each, geography)] or [region]
     offered = [each for each in found if not model.regions or each in model.regions]
     return tuple(sorted(offered, key=lambda each: each != region))
+
+
+def regions_of(model_arns: Sequence[str], region: str, regions: Sequence[str]) -> tuple[str, ...]:
+    """Where the models of an inference profile may run: in the regions of their ARNs, or in all of
+    the deployment's ``regions`` where an ARN has none, the calling ``region`` first."""
+    named = [arn.split(":", 4)[3] for arn in model_arns]
+    found = [one for each in named for one in ((each,) if each else regions)]
+    return tuple(sorted(dict.fromkeys(found), key=lambda each: each != region))

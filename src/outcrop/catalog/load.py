@@ -3,7 +3,8 @@
 A file holds one ``provider``, ``[families.<name>]`` (facts its models share) and ``[[models]]``,
 each with ``variants``; the keys are the fields of ``Model``. A model's facts win over its family's,
 parameter by parameter; a later file's model replaces the earlier one of the same ID. Quotas are
-counts a minute, prices US dollars per 1,000 tokens. Anything wrong raises ``ConfigError``.
+counts a minute, prices US dollars per 1,000 tokens, those of model units dollars an hour, and a
+unit's worth tokens a minute. Anything wrong raises ``ConfigError``.
 """
 
 import re
@@ -12,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.model import InferenceType, Modality, Model, Parameter
-from outcrop.config import Config, ConfigError
+from outcrop.config import AtLeastOne, Config, ConfigError
 
 DialectName = Literal[
     "anthropic",
@@ -64,6 +65,10 @@ _MODEL_ID: Final = re.compile(
 )
 
 
+# TOML has infinity and no number at all; a price is neither.
+_Price = Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+
+
 class _Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     minimum: int | float | None = None
     maximum: int | float | None = None
@@ -76,8 +81,19 @@ class _Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class _Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    input: float | None = None
-    output: float | None = None
+    input: _Price | None = None
+    output: _Price | None = None
+
+
+class _UnitPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    none: _Price | None = None
+    OneMonth: _Price | None = None
+    SixMonths: _Price | None = None
+
+
+class _ModelUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    input_tokens: AtLeastOne | None = None
+    output_tokens: AtLeastOne | None = None
 
 
 class _Facts(
@@ -103,6 +119,8 @@ class _Facts(
     regions: tuple[str, ...] | None = None
     quotas: _Quotas | None = None
     prices: _Prices | None = None
+    unit_prices: _UnitPrices | None = None
+    model_unit: _ModelUnit | None = None
     engine: str | None = None
     engine_model: str | None = None
     parameters: dict[str, _Range] = {}
@@ -148,6 +166,7 @@ def load_catalog(config: Config) -> Catalog:
         engines=config.engine_configs(),
         bindings=config.bind,
         aliases=models.aliases,
+        regions=config.regions,
     )
 
 
@@ -215,15 +234,21 @@ def _models_of(entry: _Entry, content: _File) -> Iterable[tuple[Model, tuple[str
 
 def _facts(facts: _Facts) -> dict[str, Any]:
     """The facts that are stated, under the names of ``Model``'s fields."""
-    own = {"id", "family", "aliases", "variants", "suffix", "parameters", "quotas", "prices"}
+    tables = {
+        "quotas": facts.quotas,
+        "prices": facts.prices,
+        "unit_prices": facts.unit_prices,
+        "model_unit": facts.model_unit,
+    }
+    own = {"id", "family", "aliases", "variants", "suffix", "parameters", *tables}
     stated = {
         name: value
         for name in facts.__struct_fields__
         if name not in own and (value := getattr(facts, name)) is not None
     }
-    for name, counts in (("quotas", facts.quotas), ("prices", facts.prices)):
-        if counts is not None:
-            stated[name] = msgspec.to_builtins(counts)
+    for name, table in tables.items():
+        if table is not None:
+            stated[name] = msgspec.to_builtins(table)
     stated["parameters"] = {
         name: Parameter(each.minimum, each.maximum, each.default)
         for name, each in facts.parameters.items()

@@ -131,9 +131,10 @@ def engine_issues(
 
 
 def _models_by_engine(catalog: Catalog) -> Mapping[str, tuple[str, ...]]:
-    served: dict[str, tuple[str, ...]] = {}
-    for model in catalog.all():
+    """In any region."""
+    served: dict[str, dict[str, None]] = {}
+    for model in catalog.bound():
         for engine in (model.engine, *model.standby):
             if engine is not None:
-                served[engine] = (*served.get(engine, ()), model.id)
-    return served
+                served.setdefault(engine, {})[model.id] = None
+    return {engine: tuple(models) for engine, models in served.items()}
