@@ -115,6 +115,7 @@ class _Facts(
     dimensions: tuple[int, ...] | None = None
     supports: frozenset[Capability] | None = None
     provider_model: str | None = None
+    product_id: str | None = None
     profiles: tuple[Geography, ...] | None = None
     regions: tuple[str, ...] | None = None
     quotas: _Quotas | None = None

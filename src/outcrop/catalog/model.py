@@ -28,6 +28,8 @@ class Model:
     ``count_tokens``, ``reasoning`` (it can be told to think, and reads its thoughts back),
     ``signed_reasoning`` (its thoughts carry signatures), ``cache`` (it takes cache points),
     ``citations`` (it cites documents), ``s3`` (AWS lets it read media that lie in S3).
+    ``product_id`` is its product of the AWS Marketplace, which subscriptions are limited to
+    (``aws-marketplace:ProductId``).
     ``profiles`` are the prefixes of the cross-region inference profiles that
     contain it (``us``, ``eu``, …). ``engine`` is the name of the engine that serves it here,
     after bindings, or ``None``; ``engine_model`` is its name at that engine, if that has several;
@@ -51,6 +53,7 @@ class Model:
     parameters: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])
     supports: frozenset[str] = frozenset()
     provider_model: str | None = None
+    product_id: str | None = None
     base_id: str | None = None
     profiles: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
