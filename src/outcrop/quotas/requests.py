@@ -1,0 +1,161 @@
+"""Requests for more of a quota: made by an account, decided by an operator, one open at a time.
+
+A decision, the value it gives and the record of who decided are one transaction.
+"""
+
+import secrets
+import uuid
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from outcrop.quotas.book import QuotaBook
+from outcrop.quotas.definitions import Quota
+from outcrop.stores.failures import NoSuchItem, StoreError
+from outcrop.stores.operator_actions import record_action
+from outcrop.stores.quota_records import OPEN, QuotaRequest, QuotaValue
+from outcrop.stores.resources import Item, Place, Resources, Transaction, View
+
+MAX_OPEN: Final = 20
+"""Open requests of one account in all its regions, as Service Quotas itself has it."""
+
+MAX_VALUE: Final = 10_000_000_000
+"""As Service Quotas' model has it."""
+
+
+class AlreadyOpen(StoreError):
+    """One quota has one open request."""
+
+
+class TooManyOpen(StoreError):
+    pass
+
+
+class NotGreater(StoreError):
+    """A request asks for more than there is."""
+
+
+async def make_request(
+    resources: Resources, quota: Quota, place: Place, asked: QuotaRequest
+) -> Item[QuotaRequest]:
+    """``place`` is that of the quota's value."""
+    async with resources.writing() as transaction:
+        current = await _current(transaction, quota, place)
+        if asked.desired <= current:
+            raise NotGreater(f"{quota.name} is {current:g} already.")
+        requests = await transaction.list(QuotaRequest, account=place.account)
+        opened = [each for each in requests if each.record.status in OPEN]
+        if any(each.record.key == quota.key and _is_in(each, place) for each in opened):
+            raise AlreadyOpen(f"There is an open request for {quota.name}.")
+        if len(opened) >= MAX_OPEN:
+            raise TooManyOpen(f"The account has {MAX_OPEN} open requests.")
+        return await transaction.add(asked, replace(place, name=new_request_id()))
+
+
+def new_request_id() -> str:
+    """As Service Quotas writes them: 32 hexadecimal digits and 8 letters or digits."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    return uuid.uuid4().hex + "".join(secrets.choice(alphabet) for _ in range(8))
+
+
+async def list_requests(view: View, account: str | None = None) -> list[Item[QuotaRequest]]:
+    """Open ones first, then the newest."""
+    found = await view.list(QuotaRequest, account=account)
+    found.sort(key=lambda each: (each.created_at, each.name), reverse=True)
+    found.sort(key=lambda each: each.record.status not in OPEN)
+    return found
+
+
+async def get_request(view: View, id: str) -> Item[QuotaRequest]:
+    """Of whatever account."""
+    for each in await view.list(QuotaRequest):
+        if each.name == id:
+            return each
+    raise NoSuchItem(
+        f"There is no quota request {id!r}. `outcrop quotas requests` lists those there are."
+    )
+
+
+async def approve(
+    resources: Resources, book: QuotaBook, id: str, operator: str, value: float | None = None
+) -> Item[QuotaRequest]:
+    """Gives what was asked for, or ``value``."""
+    async with resources.writing() as transaction:
+        request = await _open_request(transaction, id)
+        granted = request.record.desired if value is None else value
+        quota = _quota(book, request.record.key)
+        place = replace(request.place, name=quota.key)
+        current = await _current(transaction, quota, place)
+        if granted <= current:
+            raise NotGreater(
+                f"{quota.name} is {current:g} already: approve more than that, or deny the request."
+            )
+        await _put_value(transaction, place, QuotaValue(value=_checked(granted), request=id))
+        detail = {"quota": quota.key, "value": f"{granted:g}", "before": f"{current:g}"}
+        await record_action(transaction, request.place, "quotas.approve", operator, detail)
+        return await _decide(transaction, request, status="APPROVED", granted=granted)
+
+
+async def deny(resources: Resources, id: str, operator: str, reason: str) -> Item[QuotaRequest]:
+    async with resources.writing() as transaction:
+        request = await _open_request(transaction, id)
+        detail = {"quota": request.record.key, "reason": reason}
+        await record_action(transaction, request.place, "quotas.deny", operator, detail)
+        return await _decide(transaction, request, status="DENIED", reason=reason)
+
+
+async def set_value(
+    resources: Resources, quota: Quota, place: Place, value: float, operator: str
+) -> None:
+    """Whether it is adjustable or not; what is asked for stays open."""
+    async with resources.writing() as transaction:
+        current = await _current(transaction, quota, place)
+        await _put_value(transaction, place, QuotaValue(value=_checked(value)))
+        detail = {"value": f"{value:g}", "before": f"{current:g}"}
+        await record_action(transaction, place, "quotas.set", operator, detail)
+
+
+async def _open_request(transaction: Transaction, id: str) -> Item[QuotaRequest]:
+    request = await get_request(transaction, id)
+    if request.record.status not in OPEN:
+        raise StoreError(f"The quota request {id} is {request.record.status} already.")
+    return request
+
+
+async def _decide(
+    transaction: Transaction, request: Item[QuotaRequest], **changes: Any
+) -> Item[QuotaRequest]:
+    record = msgspec.structs.replace(request.record, **changes)
+    return await transaction.put(replace(request, record=record))
+
+
+async def _current(transaction: Transaction, quota: Quota, place: Place) -> float:
+    """As the transaction has it: a book may not have heard of another process's write yet."""
+    item = await transaction.find(QuotaValue, place)
+    return quota.default_in(place.region) if item is None else item.record.value
+
+
+async def _put_value(transaction: Transaction, place: Place, value: QuotaValue) -> None:
+    item = await transaction.find(QuotaValue, place)
+    if item is None:
+        await transaction.add(value, place)
+    else:
+        await transaction.put(replace(item, record=value))
+
+
+def _quota(book: QuotaBook, key: str) -> Quota:
+    quota = book.find_key(key)
+    if quota is None:
+        raise StoreError(f"There is no quota {key!r} any more. Deny the request.")
+    return quota
+
+
+def _is_in(request: Item[QuotaRequest], place: Place) -> bool:
+    return request.place.region == place.region
+
+
+def _checked(value: float) -> float:
+    if not 0 <= value <= MAX_VALUE:
+        raise StoreError(f"The value of a quota is 0 to {MAX_VALUE}, not {value:g}.")
+    return value
