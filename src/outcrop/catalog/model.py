@@ -33,7 +33,9 @@ class Model:
     ``profiles`` are the prefixes of the cross-region inference profiles that
     contain it (``us``, ``eu``, …). ``engine`` is the name of the engine that serves it here,
     after bindings, or ``None``; ``engine_model`` is its name at that engine, if that has several;
-    ``standby`` are the engines that serve it while that one cannot.
+    ``standby`` are the engines that serve it while that one cannot. ``unit_prices`` are US dollars
+    an hour for a model unit by commitment (``none``, ``OneMonth``, ``SixMonths``), ``model_unit``
+    the ``input_tokens`` and ``output_tokens`` a minute that one is.
     """
 
     id: str
@@ -59,6 +61,8 @@ class Model:
     regions: tuple[str, ...] = ()
     quotas: Mapping[str, int] = field(default_factory=dict[str, int])
     prices: Mapping[str, float] = field(default_factory=dict[str, float])
+    unit_prices: Mapping[str, float] = field(default_factory=dict[str, float])
+    model_unit: Mapping[str, int] = field(default_factory=dict[str, int])
     engine: str | None = None
     engine_model: str | None = None
     standby: tuple[str, ...] = ()

@@ -29,6 +29,36 @@ bindings = sa.Table(
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
 )
 
+_HELD = sa.text("state IN ('running', 'failing')")
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("subject", sa.String(2048), nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    # waiting, running, failing (given up, its subject is still to be told), done, failed.
+    sa.Column("state", sa.String(8), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("not_before_ms", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.String(256), nullable=False),
+    sa.Column("lease_until_ms", sa.BigInteger, nullable=False),
+    sa.Column("heartbeat_ms", sa.BigInteger),
+    sa.Column("error", sa.String(1024)),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("changed_at_ms", sa.BigInteger, nullable=False),
+    sa.Index("jobs_due", "state", "not_before_ms"),
+    sa.Index(
+        "jobs_one_of_a_subject",
+        "kind",
+        "subject",
+        unique=True,
+        sqlite_where=_HELD,
+        postgresql_where=_HELD,
+    ),
+)
+
 resources = sa.Table(
     "resources",
     metadata,
@@ -53,6 +83,36 @@ changes = sa.Table(
     sa.Column("version", sa.BigInteger, nullable=False),
 )
 
+usage = sa.Table(
+    "usage",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("hour", sa.BigInteger, primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("model_id", sa.String(256), primary_key=True),
+    sa.Column("resource", sa.String(1024), primary_key=True),
+    sa.Column("principal", sa.String(512), primary_key=True),
+    sa.Column("prices", sa.String(64), primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("input_tokens", sa.BigInteger, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.BigInteger, nullable=False),
+)
+
+usage_tags = sa.Table(
+    "usage_tags",
+    metadata,
+    sa.Column("resource", sa.String(1024), primary_key=True),
+    sa.Column("tags", sa.LargeBinary, nullable=False),
+)
+
+accruals = sa.Table(
+    "accruals",
+    metadata,
+    sa.Column("resource", sa.String(1024), primary_key=True),
+    sa.Column("until_s", sa.BigInteger, nullable=False),
+)
 
 # Alembic's own: which migration was the last.
 _revision = sa.Table(
