@@ -14,6 +14,7 @@ from outcrop.authorization import (
     s3,
     s3_facts,
     secretsmanager,
+    service_quotas,
     sts,
 )
 from outcrop.authorization.access import Access, Asked, FindFacts, Rule
@@ -26,6 +27,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "kms": kms.RULES,
     "s3": s3.RULES,
     "secretsmanager": secretsmanager.RULES,
+    "service-quotas": service_quotas.RULES,
     "sts": sts.RULES,
 }
 """By service and operation."""

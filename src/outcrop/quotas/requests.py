@@ -37,12 +37,20 @@ class NotGreater(StoreError):
 
 
 async def make_request(
-    resources: Resources, quota: Quota, place: Place, asked: QuotaRequest
+    resources: Resources, quota: Quota, place: Place, desired: float, requester: str
 ) -> Item[QuotaRequest]:
     """``place`` is that of the quota's value."""
+    asked = QuotaRequest(
+        key=quota.key,
+        code=quota.code,
+        name=quota.name,
+        unit=quota.unit,
+        desired=desired,
+        requester=requester,
+    )
     async with resources.writing() as transaction:
         current = await _current(transaction, quota, place)
-        if asked.desired <= current:
+        if _checked(asked.desired) <= current:
             raise NotGreater(f"{quota.name} is {current:g} already.")
         requests = await transaction.list(QuotaRequest, account=place.account)
         opened = [each for each in requests if each.record.status in OPEN]

@@ -81,6 +81,7 @@ _NAMES: Final = {
         "values",
         "versions",
     ),
+    "service_quotas": ("increases", "quotas"),
     "sts": (
         "caller_identity",
         "role_sessions",

@@ -31,6 +31,7 @@ from outcrop.stores.network_records import (
     Vpc,
     VpcEndpoint,
 )
+from outcrop.stores.quota_records import QuotaRequest, QuotaValue
 from outcrop.stores.resources import Item, Place, Record, Resources, Transaction, View
 from outcrop.stores.secret_records import Secret, SecretVersion
 
@@ -38,7 +39,7 @@ HELD: tuple[type[Record], ...] = (
     *(AccessKeyRecord, ServiceCredentialRecord, UserRecord, GroupRecord, RoleRecord),
     *(PolicyRecord, KmsGrant, KmsAlias, KmsKey, SecretVersion, Secret, FlowLog, VpcEndpoint),
     *(InterfacePermission, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc),
-    *(DhcpOptions, Defaults, AccountRecord),
+    *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, AccountRecord),
 )
 """Every kind of record that lies in an account, the account itself last."""
 

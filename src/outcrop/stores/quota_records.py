@@ -26,15 +26,19 @@ class QuotaValue(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class QuotaRequest(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """Named by its ID. ``granted`` is what an operator approved, which may be less than
-    ``desired``; ``requester`` the ARN of who asked; ``reason`` why it was denied."""
+    """Named by its ID. ``code`` and ``name`` are the quota's when it was asked for; ``granted`` is
+    what an operator approved, which may be less than ``desired``; ``requester`` the ARN of who
+    asked; ``reason`` why it was denied; ``case`` the support case about it, if there is one."""
 
     KIND: ClassVar[str] = "quotas:request"
 
     key: str
+    code: str
+    name: str
     desired: float
     requester: str
     status: RequestStatus = "PENDING"
     granted: float | None = None
     reason: str | None = None
     case: str | None = None
+    unit: str = "None"
