@@ -61,7 +61,8 @@ class ModelUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ProvisionedModel(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Named by its name; its ARN ends in ``provisioned-model/<id>``. ``model`` and
     ``desired_model`` are ARNs of foundation or custom models: they differ while the first still
-    serves. ``foundation_model`` is the ID of the catalog's model behind."""
+    serves. ``foundation_model`` is the ID of the catalog's model behind. ``bought_for`` is the
+    kind of model that it was bought for, under whose quota its units count."""
 
     KIND: ClassVar[str] = "bedrock:provisioned-model"
 
@@ -71,6 +72,7 @@ class ProvisionedModel(Record, frozen=True, kw_only=True, omit_defaults=True):
     desired_model: str
     foundation_model: str
     unit: ModelUnit
+    bought_for: Literal["base", "custom"] = "base"
     status: ProvisionedStatus = "Creating"
     commitment: Commitment | None = None
     commitment_ends_at: datetime | None = None
