@@ -63,6 +63,25 @@ def test_a_variant_is_provisioned_only_and_knows_its_base(tmp_path: Path) -> Non
     assert variant.parameters["max_tokens"] == Parameter(1, 99)
 
 
+def test_a_variant_is_sold_as_its_base_unless_it_says_otherwise(tmp_path: Path) -> None:
+    sold = ACME.replace(
+        "prices = { input = 0.5 }",
+        "unit_prices = { none = 2, SixMonths = 1.5 }\nmodel_unit = { input_tokens = 90 }",
+    )
+    variant = load_models([write(tmp_path, sold)]).by_id["acme.chat-v1:0:9k"]
+    assert variant.unit_prices == {"none": 2.0, "SixMonths": 1.5}
+    assert variant.model_unit == {"input_tokens": 90}
+    own = sold.replace("context_tokens = 9000", "unit_prices = { OneMonth = 7 }")
+    variant = load_models([write(tmp_path, own)]).by_id["acme.chat-v1:0:9k"]
+    assert variant.unit_prices == {"OneMonth": 7.0}
+
+
+@pytest.mark.parametrize("stated", ["unit_prices = { none = inf }", "prices = { input = -1 }"])
+def test_a_price_is_a_number_of_dollars(tmp_path: Path, stated: str) -> None:
+    with pytest.raises(ConfigError):
+        load_models([write(tmp_path, ACME.replace("prices = { input = 0.5 }", stated))])
+
+
 def test_a_users_model_is_found_like_any_other(tmp_path: Path) -> None:
     catalog = load_catalog(Config(catalog=(write(tmp_path, ACME),)))
     assert catalog.get("us.acme.chat-v1:0", "us-east-1").name == "Acme Chat"

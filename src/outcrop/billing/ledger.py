@@ -52,9 +52,9 @@ class Line:
 
     @property
     def is_priced(self) -> bool:
-        """Whether the cost is all of it; else there are tokens whose price nobody knows."""
+        """Whether the cost is all of it; else something was used whose price nobody knows."""
         if self.kind == "provisioned":
-            return True
+            return self.cost > 0 or not self.seconds
         return Prices.parse(self.prices).covers(self.input_tokens, self.output_tokens)
 
 

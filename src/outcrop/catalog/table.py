@@ -22,8 +22,9 @@ model, and each answer says so in `x-outcrop-served-by`. Bind a model to another
   profile (`us.`, `eu.` …, each from the regions of its geography), `provisioned` only as the base
   of provisioned throughput, `none` only as the base of a custom model.
 - A model without engine is listed, and a call of it is refused with an error that says so.
-- Quotas are those of the documents, a minute; prices are US dollars per 1,000 tokens. Where nothing
-  is known, nothing is stated.
+- Quotas are those of the documents, a minute; prices are US dollars per 1,000 tokens, and for a
+  model unit of provisioned throughput US dollars an hour (without commitment, for one month, for
+  six), as AWS published them in 2024. Where nothing is known, nothing is stated.
 - No regions are stated: a deployment serves every model in each of its regions, unless the
   `regions` of a model in your own file say otherwise.
 
@@ -58,7 +59,8 @@ variants = [{ suffix = ":32k", context_tokens = 32_768, customizations = ["FINE_
 
 _HEADER: Final = (
     "| Model ID | Name | In → out | Called by | Profiles | Context | Abilities | Dialect | Engine "
-    "| Requests, tokens | Price in, out |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+    "| Requests, tokens | Price in, out | Unit price none, 1, 6 months |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 )
 _CALLED_BY: Final[Mapping[str, str]] = {
     "ON_DEMAND": "on demand",
@@ -86,8 +88,9 @@ def _row(model: Model) -> str:
         ", ".join(_abilities(model)),
         model.dialect,
         model.engine or "none",
-        _pair(model.quotas, ("requests_per_minute", "tokens_per_minute"), ",d"),
-        _pair(model.prices, ("input", "output"), ".8f"),
+        _numbers(model.quotas, ("requests_per_minute", "tokens_per_minute"), ",d"),
+        _numbers(model.prices, ("input", "output"), ".8f"),
+        _numbers(model.unit_prices, ("none", "OneMonth", "SixMonths"), ".2f"),
     )
     return f"| {' | '.join(cells)} |\n"
 
@@ -105,7 +108,7 @@ def _abilities(model: Model) -> Iterator[str]:
     yield from (f"customization {each.lower()}" for each in model.customizations)
 
 
-def _pair(values: Mapping[str, float], names: tuple[str, str], form: str) -> str:
+def _numbers(values: Mapping[str, float], names: tuple[str, ...], form: str) -> str:
     return (
         ", ".join(_plain(format(values[name], form)) if name in values else "-" for name in names)
         if values
