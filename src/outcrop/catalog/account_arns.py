@@ -23,5 +23,9 @@ def custom_model_arn(region: str, account: str, base_model: str, resource_id: st
     return f"{_prefix(region, account)}:custom-model/{base_model}/{resource_id}"
 
 
+def application_profile_arn(region: str, account: str, resource_id: str) -> str:
+    return f"{_prefix(region, account)}:application-inference-profile/{resource_id}"
+
+
 def _prefix(region: str, account: str) -> str:
     return f"arn:{partition_of(region)}:bedrock:{region}:{account}"

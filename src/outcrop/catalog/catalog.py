@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from outcrop.catalog.arns import FoundationModelArn, InferenceProfileArn, parse_arn, partition_of
-from outcrop.catalog.geographies import destinations
 from outcrop.catalog.model import Model
+from outcrop.catalog.profiles import SystemProfile
 from outcrop.config import Binding, ConfigError
 
 _REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
@@ -36,7 +36,7 @@ class _Index:
 
     models: tuple[Model, ...]
     by_id: Mapping[str, Model]
-    profiles: Mapping[str, tuple[str, Model]]
+    profiles: Mapping[str, SystemProfile]
 
 
 class Catalog:
@@ -97,7 +97,8 @@ class Catalog:
             _check_region(arn, region)
         profile_id = self.find_profile_id(identifier)
         if profile_id is not None:
-            return self._find_profile(profile_id, region)
+            profile = self.find_profile(profile_id, region)
+            return profile.model if profile else None
         return self.find_foundation_model(identifier, region)
 
     def find_profile_id(self, identifier: str) -> str | None:
@@ -122,12 +123,15 @@ class Catalog:
         model = self._in(region).by_id.get(arn.model_id if arn else identifier)
         return model if model is not None and _is_offered(model, region) else None
 
-    def _find_profile(self, profile_id: str, region: str) -> Model | None:
+    def find_profile(self, profile_id: str, region: str) -> SystemProfile | None:
+        """None where calls from ``region`` cannot be made through it."""
         found = self._in(region).profiles.get(profile_id)
-        if found is None:
-            return None
-        geography, model = found
-        return model if destinations(model, geography, region, self.regions) else None
+        return found if found is not None and found.regions(region, self.regions) else None
+
+    def profiles(self, region: str) -> tuple[SystemProfile, ...]:
+        """Those that calls from ``region`` can be made through, in the order of the data."""
+        found = self._in(region).profiles.values()
+        return tuple(each for each in found if each.regions(region, self.regions))
 
     def _in(self, region: str) -> _Index:
         return self._by_region.get(region, self._default)
@@ -149,12 +153,8 @@ class Catalog:
         aliases = {
             alias: by_id[target] for alias, target in self._aliases.items() if target in by_id
         }
-        profiles = {
-            f"{geography}.{model.id}": (geography, model)
-            for model in models
-            for geography in model.profiles
-        }
-        return _Index(models, {**aliases, **by_id}, profiles)
+        profiles = [SystemProfile(each, model) for model in models for each in model.profiles]
+        return _Index(models, {**aliases, **by_id}, {each.id: each for each in profiles})
 
 
 def _is_offered(model: Model, region: str) -> bool:
