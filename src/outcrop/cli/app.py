@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "keys": ("outcrop.cli.keys", "app"),
     "models": ("outcrop.cli.models", "app"),
     "policy": ("outcrop.cli.policies", "app"),
+    "quotas": ("outcrop.cli.quotas", "app"),
     "health": ("outcrop.cli.health", "health"),
     "tls": ("outcrop.cli.tls", "app"),
 }
@@ -32,6 +33,7 @@ _GROUPS: Final = {
     "keys": "Access keys and Bedrock API keys.",
     "models": "Models: what serves them, files, bindings.",
     "policy": "What somebody may and why; whether a policy is one.",
+    "quotas": "Quotas of accounts, and requests for more.",
     "tls": "A local authority and a certificate of it.",
 }
 

@@ -51,7 +51,7 @@ async def make_request(
     async with resources.writing() as transaction:
         current = await _current(transaction, quota, place)
         if _checked(asked.desired) <= current:
-            raise NotGreater(f"{quota.name} is {current:g} already.")
+            raise NotGreater(f"{quota.name} is {current:.10g} already.")
         requests = await transaction.list(QuotaRequest, account=place.account)
         opened = [each for each in requests if each.record.status in OPEN]
         if any(each.record.key == quota.key and _is_in(each, place) for each in opened):
@@ -97,10 +97,11 @@ async def approve(
         current = await _current(transaction, quota, place)
         if granted <= current:
             raise NotGreater(
-                f"{quota.name} is {current:g} already: approve more than that, or deny the request."
+                f"{quota.name} is {current:.10g} already. Approve more than that, or deny the "
+                "request."
             )
         await _put_value(transaction, place, QuotaValue(value=_checked(granted), request=id))
-        detail = {"quota": quota.key, "value": f"{granted:g}", "before": f"{current:g}"}
+        detail = {"quota": quota.key, "value": f"{granted:.10g}", "before": f"{current:.10g}"}
         await record_action(transaction, request.place, "quotas.approve", operator, detail)
         return await _decide(transaction, request, status="APPROVED", granted=granted)
 
@@ -120,7 +121,7 @@ async def set_value(
     async with resources.writing() as transaction:
         current = await _current(transaction, quota, place)
         await _put_value(transaction, place, QuotaValue(value=_checked(value)))
-        detail = {"value": f"{value:g}", "before": f"{current:g}"}
+        detail = {"value": f"{value:.10g}", "before": f"{current:.10g}"}
         await record_action(transaction, place, "quotas.set", operator, detail)
 
 
@@ -165,5 +166,5 @@ def _is_in(request: Item[QuotaRequest], place: Place) -> bool:
 
 def _checked(value: float) -> float:
     if not 0 <= value <= MAX_VALUE:
-        raise StoreError(f"The value of a quota is 0 to {MAX_VALUE}, not {value:g}.")
+        raise StoreError(f"The value of a quota is 0 to {MAX_VALUE}, not {value:.10g}.")
     return value
