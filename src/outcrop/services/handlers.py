@@ -11,7 +11,13 @@ from outcrop.wire.spec import load_service
 
 # A new module of handlers is listed here, nowhere else.
 _NAMES: Final = {
-    "bedrock": ("foundation_models",),
+    "bedrock": (
+        "foundation_models",
+        "model_agreements",
+        "model_availability",
+        "model_entitlements",
+        "use_cases",
+    ),
     "bedrock_runtime": (
         "converse",
         "count_tokens",

@@ -11,7 +11,7 @@ _NO_ACCESS = "You don't have access to the model with the specified model ID."
 
 def has_access(call: Call, model: Model, region: str) -> bool:
     """A variant is its base model here."""
-    return _grants(call, call.stores.models.find(ModelAccess, _place(call, model, region)))
+    return is_granted(call, call.stores.models.find(ModelAccess, access_place(call, model, region)))
 
 
 def require_access(call: Call, model: Model, region: str) -> None:
@@ -21,15 +21,15 @@ def require_access(call: Call, model: Model, region: str) -> None:
 
 async def require_access_in(view: View, call: Call, model: Model, region: str) -> None:
     """Within the transaction that relies on it, where a removal cannot come in between."""
-    if not _grants(call, await view.find(ModelAccess, _place(call, model, region))):
+    if not is_granted(call, await view.find(ModelAccess, access_place(call, model, region))):
         raise AccessDeniedException(_NO_ACCESS)
 
 
-def _place(call: Call, model: Model, region: str) -> Place:
+def access_place(call: Call, model: Model, region: str) -> Place:
     return Place(call.account, region, model.base_id or model.id)
 
 
-def _grants(call: Call, found: Item[ModelAccess] | None) -> bool:
+def is_granted(call: Call, found: Item[ModelAccess] | None) -> bool:
     if found is None:
         return call.serving.access_default == "all"
     return found.record.status == "granted"

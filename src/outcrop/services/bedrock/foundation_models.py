@@ -25,10 +25,16 @@ async def list_foundation_models(call: Call, params: Mapping[str, Any]) -> dict[
 
 @operation
 async def get_foundation_model(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    model = call.catalog.find_foundation_model(params["modelIdentifier"], call.region)
+    model = get_foundation(call, params["modelIdentifier"])
+    return {"modelDetails": _details(model, call.region)}
+
+
+def get_foundation(call: Call, identifier: str) -> Model:
+    """By its ID or its ARN, where the region offers it."""
+    model = call.catalog.find_foundation_model(identifier, call.region)
     if model is None:
         raise ResourceNotFoundException(_UNRESOLVED)
-    return {"modelDetails": _details(model, call.region)}
+    return model
 
 
 def _passes(model: Model, filters: Mapping[str, Any]) -> bool:
