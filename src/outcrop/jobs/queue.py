@@ -1,11 +1,23 @@
-"""Work that outlives requests and processes: one row a job, leased by the process that does it."""
+"""Work that outlives requests and processes: one row a job, leased by the process that does it.
 
+A job that was submitted is done at least once, in no promised order; of one kind, no two of the
+same subject run at a time.
+"""
+
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
 
 from outcrop.stores.resources import Transaction
+from outcrop.stores.tables import jobs, now_ms, to_ms
+
+TOPIC: Final = "jobs"
+"""Whose listeners are told of new jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,8 @@ is retried with back-off, and given up after the kind's attempts."""
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """``gave_up`` tells the job's subject what came of it, with the last error's message."""
+    """``gave_up`` tells the job's subject what came of it, with the last error's message; it is
+    asked again until it returns."""
 
     run: Handler
     gave_up: Callable[[Job, str], Awaitable[None]]
@@ -43,7 +56,29 @@ class JobKind:
 
 
 async def submit(
-    transaction: Transaction, kind: str, subject: str, payload: Mapping[str, Any] | None = None
+    transaction: Transaction,
+    kind: str,
+    subject: str,
+    payload: Mapping[str, Any] | None = None,
+    *,
+    not_before: datetime | None = None,
 ) -> str:
     """The job's ID. It is there when the transaction commits, and only then."""
-    raise NotImplementedError
+    now = now_ms()
+    job_id = secrets.token_hex(16)
+    row = {
+        "id": job_id,
+        "kind": kind,
+        "subject": subject,
+        "payload": msgspec.json.encode(payload or {}),
+        "state": "waiting",
+        "attempt": 0,
+        "not_before_ms": now if not_before is None else to_ms(not_before),
+        "owner": "",
+        "lease_until_ms": 0,
+        "created_at_ms": now,
+        "changed_at_ms": now,
+    }
+    await transaction.connection.execute(sa.insert(jobs).values(row))
+    transaction.touched.add(TOPIC)
+    return job_id

@@ -122,6 +122,8 @@ class Transaction(View):
     def __init__(self, connection: AsyncConnection) -> None:
         super().__init__(connection)
         self.changes: list[Change] = []
+        self.touched: set[str] = set()
+        """Topics whose listeners are told as well, for what is in tables of its own."""
 
     async def add(
         self,
@@ -216,11 +218,10 @@ class Resources:
                 transaction = Transaction(connection)
                 yield transaction
                 written = {
-                    topic: await mark_changed(connection, topic)
-                    for topic in _topics(transaction.changes)
+                    topic: await mark_changed(connection, topic) for topic in _topics(transaction)
                 }
             self.commits += 1
-            for topic, changes in _topics(transaction.changes).items():
+            for topic, changes in _topics(transaction).items():
                 for listener in self._listeners.get(topic, ()):
                     listener(changes)
                 # Only where nobody else wrote in between; what they wrote is still to be read.
@@ -238,9 +239,9 @@ class Resources:
                 return items
 
 
-def _topics(changes: Sequence[Change]) -> dict[str, list[Change]]:
-    topics: dict[str, list[Change]] = {}
-    for change in changes:
+def _topics(transaction: Transaction) -> dict[str, list[Change]]:
+    topics: dict[str, list[Change]] = {topic: [] for topic in sorted(transaction.touched)}
+    for change in transaction.changes:
         topics.setdefault(change.type.KIND.partition(":")[0], []).append(change)
     return topics
 
