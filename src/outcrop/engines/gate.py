@@ -1,6 +1,7 @@
 """Bounded admission: so many requests run, so many wait in order of arrival, the rest are refused.
 
-A request that is cancelled while it waits loses its place and nobody else's.
+While a gate is paused nobody runs, and as many may wait as otherwise run or wait. A request that is
+cancelled while it waits loses its place and nobody else's.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ class Gate:
         self._running = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._closed = False
+        self._pauses = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -34,7 +36,7 @@ class Gate:
 
     @property
     def idle(self) -> bool:
-        return self._empty.is_set()
+        return self._empty.is_set() and not self._queue
 
     @asynccontextmanager
     async def admit(self) -> AsyncGenerator[None]:
@@ -44,6 +46,17 @@ class Gate:
             yield
         finally:
             self._leave()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncGenerator[None]:
+        """The block begins once all who run have left, and nobody is admitted before its end."""
+        self._pauses += 1
+        try:
+            await self._empty.wait()
+            yield
+        finally:
+            self._pauses -= 1
+            self._resume()
 
     def close(self) -> None:
         """Admit nobody more. Those who wait are refused, those who run go on."""
@@ -60,11 +73,11 @@ class Gate:
     async def _enter(self) -> None:
         if self._closed:
             raise self._refusal()
-        if self._running < self._limit:
-            self._running += 1
-            self._empty.clear()
+        if self._running < self._limit and not self._pauses:
+            self._run()
             return
-        if len(self._queue) >= self._queue_limit:
+        unused = self._limit - self._running if self._pauses else 0
+        if len(self._queue) >= self._queue_limit + unused:
             raise EngineBusy(
                 f"engine {self._name!r} runs {self._running} requests and {len(self._queue)} wait"
             )
@@ -80,15 +93,22 @@ class Gate:
                 self._queue.remove(waiter)
             raise
 
+    def _run(self) -> None:
+        self._running += 1
+        self._empty.clear()
+
     def _leave(self) -> None:
-        while self._queue:
+        self._running -= 1
+        self._resume()
+        if not self._running:
+            self._empty.set()
+
+    def _resume(self) -> None:
+        while self._queue and self._running < self._limit and not self._pauses:
             waiter = self._queue.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-                return
-        self._running -= 1
-        if not self._running:
-            self._empty.set()
+                self._run()
 
     def _refusal(self) -> EngineNotReady:
         return EngineNotReady(f"engine {self._name!r} is shutting down")

@@ -1,11 +1,13 @@
 """The engines of this deployment by name: built when first asked for, held within a memory budget.
 
-An engine stays the same object as long as the pool lives; only its process comes and goes.
+An engine stays the same object as long as the pool lives; only its process comes and goes. Engines
+that are reserved belong to whoever had them built: the pool neither gives nor closes them.
 """
 
 import asyncio
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,7 +18,9 @@ from outcrop.config import ConfigError, EngineConfig, Llama, Onnx, OpenAI, Upstr
 from outcrop.engines.budget import MemoryBudget
 from outcrop.engines.kinds import engine_class
 from outcrop.engines.modelfiles import ModelFiles, ModelStore, UnknownModel
+from outcrop.engines.placement import OnDemand, Placement, Reserved
 from outcrop.engines.protocol import Engine, EngineFailed, EngineNotReady
+from outcrop.engines.reserved import Process, ReservedEngine
 
 if TYPE_CHECKING:
     from outcrop.engines.llama.engine import LlamaEngine
@@ -62,6 +66,8 @@ class EnginePool:
         self._building = asyncio.Lock()
         self._closed = False
         self._failures: dict[str, _Failure] = {}
+        self._placement = OnDemand()
+        self._taken: set[str] = set()
 
     def failed(self, name: str, reason: str) -> None:
         """A request found the engine gone or not ready."""
@@ -87,6 +93,8 @@ class EnginePool:
         if model is None and _is_unnamed_upstream(self._configs.get(name)):
             model = model_id
         key = (name, model)
+        if name in self._taken:
+            raise EngineNotReady(f"engine {name!r} is taken whole by provisioned throughput")
         if key in self._engines:
             return self._engines[key]
         async with self._building:
@@ -94,7 +102,8 @@ class EnginePool:
                 raise EngineNotReady("the engines are shutting down")
             if key not in self._engines:
                 try:
-                    self._engines[key] = await self._build(name, self._config(name, model))
+                    config = self.config(name, model)
+                    self._engines[key] = await self._build(name, config, self._placement)
                 except ConfigError as error:
                     raise EngineFailed(str(error)) from error
             return self._engines[key]
@@ -103,6 +112,54 @@ class EnginePool:
         """Every configured engine, used or not."""
         return [self._describe(name, config) for name, config in self._configs.items()]
 
+    async def build_reserved(
+        self, name: str, instance: str, cpus: tuple[int, ...], model: str | None = None
+    ) -> ReservedEngine:
+        """Another engine of the configuration ``name``, on these CPUs alone where there are any.
+        It is not started. ``instance`` tells it from others in messages and in the budget of
+        memory, which it holds until it is closed."""
+        config = self.config(name, model)
+        placement = Reserved(cpus) if cpus else OnDemand()
+        label = f"{name} of {instance}"
+        try:
+            engine = await self._build(label, config, placement, kept=True)
+        except ConfigError as error:
+            raise EngineFailed(str(error)) from error
+        freed = functools.partial(self._budget.release, _Resident(label))
+        return ReservedEngine(engine, cpus, freed)
+
+    async def keep_off(self, cpus: Collection[int]) -> None:
+        """From now on engines on demand use the other CPUs only. Returns when those that ran on
+        one of these have left it: after the requests that they were answering."""
+        self._placement.leave(cpus)
+        engines = [engine for engine in self._engines.values() if isinstance(engine, Process)]
+        await asyncio.gather(*(engine.move() for engine in engines))
+
+    async def take(self, name: str) -> None:
+        """No request on demand uses the engine from now on; its process ends after those that
+        run."""
+        self.config(name)
+        self._taken.add(name)
+        async with self._building:
+            keys = [key for key in self._engines if key[0] == name]
+            engines = [self._engines.pop(key) for key in keys]
+        await asyncio.gather(*(engine.close() for engine in engines))
+
+    def give_back(self, name: str) -> None:
+        self._taken.discard(name)
+
+    def fingerprint(self, name: str) -> str:
+        """Tells the model file of an embedded engine from any other. Raises what ``get`` does."""
+        config = self.config(name)
+        if not isinstance(config, Llama | Onnx):
+            return ""
+        if isinstance(config, Llama) and (path := _own_file(config.model)) is not None:
+            _require(name, path)
+            return f"{path.name}:{path.stat().st_size}"
+        return next(
+            file.sha256 for file in self._files(name, config).model.files if file.role == "model"
+        )
+
     async def close(self) -> None:
         """Drain and stop every engine."""
         async with self._building:
@@ -110,7 +167,8 @@ class EnginePool:
             engines, self._engines = list(self._engines.values()), {}
         await asyncio.gather(*(engine.close() for engine in engines))
 
-    def _config(self, name: str, model: str | None) -> EngineConfig:
+    def config(self, name: str, model: str | None = None) -> EngineConfig:
+        """Raises EngineFailed where there is none."""
         if name not in self._configs:
             raise EngineFailed(f"no engine is named {name!r} in this deployment's configuration")
         config = self._configs[name]
@@ -120,29 +178,43 @@ class EnginePool:
             return msgspec.structs.replace(config, model=model)
         raise EngineFailed(f"engine {name!r} serves one model: it cannot be bound to {model!r}")
 
-    async def _build(self, name: str, config: EngineConfig) -> Engine:
+    async def _build(
+        self, name: str, config: EngineConfig, placement: Placement, *, kept: bool = False
+    ) -> Engine:
         made = await engine_class(config)
         match config:
             case Llama():
-                return self._llama(name, config, made)
+                return self._llama(name, config, made, placement, kept=kept)
             case Onnx():
                 files = self._files(name, config)
                 await self._budget.reserve(_Resident(name), files.size_bytes)
-                return made(name, config, files)
+                return made(name, config, files, placement)
             case _:
                 return made(name, config)
 
-    def _llama(self, name: str, config: Llama, made: "type[LlamaEngine]") -> Engine:
+    def _llama(
+        self,
+        name: str,
+        config: Llama,
+        made: "type[LlamaEngine]",
+        placement: Placement,
+        *,
+        kept: bool,
+    ) -> Engine:
+        template = None
         if (path := _own_file(config.model)) is not None:
             _require(name, path)
-            return made(name, config, path, budget=self._budget)
-        files = self._files(name, config)
+        else:
+            files = self._files(name, config)
+            path, template = files.paths["model"], files.model.template
         return made(
             name,
             config,
-            files.paths["model"],
-            template=files.model.template,
+            path,
+            template=template,
             budget=self._budget,
+            placement=placement,
+            kept=kept,
         )
 
     def _files(self, name: str, config: Llama | Onnx) -> ModelFiles:

@@ -98,6 +98,10 @@ class Supervisor(Generic[Endpoint]):
         return self._endpoint is not None
 
     @property
+    def is_starting(self) -> bool:
+        return self._starting is not None
+
+    @property
     def log_lines(self) -> list[str]:
         """The last lines the process wrote, oldest first."""
         return list(self._log)

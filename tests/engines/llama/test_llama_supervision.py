@@ -73,6 +73,7 @@ def _launch(model: Path) -> Launch:
         context=256,
         slots=1,
         threads=lambda: 1,
+        cpus=tuple,
         gpu_layers=0,
         http_threads=4,
         before=allowed,

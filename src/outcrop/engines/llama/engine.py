@@ -18,11 +18,11 @@ from outcrop.engines.gguf import GgufError, GgufModel, read_gguf
 from outcrop.engines.honours import TEXT, honours
 from outcrop.engines.llama.answer import Answer
 from outcrop.engines.llama.client import LlamaClient
-from outcrop.engines.llama.parameters import free_cpus
 from outcrop.engines.llama.prompt import PromptToken, cacheable, cut, prompt_tokens, token_ids
 from outcrop.engines.llama.sampling import refuse_unsupported, request_body
 from outcrop.engines.llama.scoring import Scorer
 from outcrop.engines.llama.supervisor import Endpoint, Launch, Supervisor
+from outcrop.engines.placement import OnDemand, Placement
 from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
 from outcrop.generation import (
     EmbeddingRequest,
@@ -32,6 +32,7 @@ from outcrop.generation import (
     Started,
     Token,
 )
+from outcrop.processes.affinity import bind
 from outcrop.prompting.errors import (
     OutputInvalid,
     SchemaInvalid,
@@ -51,6 +52,8 @@ _OVERHEAD_BYTES = 96 * 2**20
 # Of a slot's connections one streams and one scores; the rest tokenize.
 _HTTP_THREADS_PER_SLOT = 2
 _HTTP_THREADS_MORE = 4
+# So long the system counts what a thread did in its load.
+_LOAD_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class _Prompt:
 
 
 class LlamaEngine:
-    """``template`` names a format of ours (``chatml``); without, the model's own is used."""
+    """``template`` names a format of ours (``chatml``); without, the model's own is used. An engine
+    that is ``kept`` is never unloaded to make room for another."""
 
     HONOURS = honours(
         TEXT,
@@ -103,6 +107,8 @@ class LlamaEngine:
         *,
         template: str | None = None,
         budget: MemoryBudget | None = None,
+        placement: Placement | None = None,
+        kept: bool = False,
     ) -> None:
         self.name = name
         self.served_by = f"llama.cpp/{file.stem}"
@@ -111,6 +117,9 @@ class LlamaEngine:
         self._file = file
         self._template = template
         self._budget = budget
+        self._placement = placement or OnDemand()
+        self._kept = kept
+        self._threads = 0
         self._model: _Model | None = None
         self._context: int | None = None
         self._scores: Scorer | None = None
@@ -120,7 +129,7 @@ class LlamaEngine:
 
     @property
     def idle(self) -> bool:
-        return self._gate.idle
+        return self._gate.idle and not self._kept
 
     @property
     def gate(self) -> Gate:
@@ -161,6 +170,25 @@ class LlamaEngine:
         """Where the engine process itself answers, for measurements beside the gateway."""
         return await self._supervisor.endpoint()
 
+    async def start(self) -> None:
+        """Returns when the process is ready. Raises EngineNotReady where that takes long."""
+        await self._supervisor.endpoint()
+
+    async def end_token(self) -> int | None:
+        """The token by which the model ends an answer."""
+        return (await self._load()).gguf.eos_id
+
+    async def move(self) -> None:
+        """Take up the placement, which has changed: the process is bound anew where its threads
+        fit; else it ends after the requests that run, and those that come wait until it is back."""
+        pid, running = self._supervisor.pid, self._supervisor.is_running
+        fits = self._wanted_threads() <= self._threads <= self._placement.most_threads
+        if running and pid is not None and fits:
+            bind(pid, self._placement.cpus)
+        elif running or self._supervisor.is_starting:
+            async with self._gate.paused():
+                await self.unload()
+
     async def unload(self) -> None:
         """End the process and give its memory back; the next request starts it again."""
         await self._supervisor.stop()
@@ -182,11 +210,20 @@ class LlamaEngine:
             model=str(self._file),
             context=config.context,
             slots=config.slots,
-            threads=lambda: config.threads or free_cpus(),
+            threads=self._choose_threads,
+            cpus=lambda: self._placement.bound_to,
             gpu_layers=config.gpu_layers,
             http_threads=_HTTP_THREADS_PER_SLOT * config.slots + _HTTP_THREADS_MORE,
             before=self._reserve,
         )
+
+    def _choose_threads(self) -> int:
+        self._threads = self._wanted_threads()
+        return self._threads
+
+    def _wanted_threads(self) -> int:
+        worked = asyncio.get_running_loop().time() - self.last_used < _LOAD_S
+        return self._placement.threads(self._config.threads, self._threads if worked else 0)
 
     async def _reserve(self) -> None:
         model = await self._load()

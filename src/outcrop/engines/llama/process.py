@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from outcrop.engines.llama.parameters import Parameters, Report
+from outcrop.processes.affinity import bind_self
 from outcrop.processes.parent import at_end_of_stdin, die_with
 
 _STDOUT, _STDERR = 1, 2
@@ -27,6 +28,8 @@ def main() -> None:
     os.dup2(_STDERR, _STDOUT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parameters = msgspec.json.decode(sys.stdin.buffer.readline(), type=Parameters)
+    # Before there is any other thread: those that come are bound as this one.
+    bind_self(parameters.cpus)
     die_with(parameters.parent)
     at_end_of_stdin(_exit)
     try:

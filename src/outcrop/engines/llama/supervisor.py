@@ -37,6 +37,7 @@ class Launch:
     context: int
     slots: int
     threads: Callable[[], int]
+    cpus: Callable[[], tuple[int, ...]]
     gpu_layers: int
     http_threads: int
     before: Callable[[], Awaitable[None]]
@@ -57,6 +58,7 @@ class Launch:
             http_threads=self.http_threads,
             api_key=secrets.token_urlsafe(24),
             parent=os.getpid(),
+            cpus=self.cpus(),
         )
         if process.stdout is None:
             raise RuntimeError("the engine process was started without pipes")

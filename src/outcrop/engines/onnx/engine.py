@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 import msgspec
 import numpy as np
@@ -16,6 +17,7 @@ from outcrop.engines.gate import Gate
 from outcrop.engines.honours import EMBEDDING, honours
 from outcrop.engines.modelfiles import ModelFiles
 from outcrop.engines.onnx.messages import (
+    ANY_CPU,
     LENGTH,
     LIMIT_BYTES,
     Broken,
@@ -29,6 +31,7 @@ from outcrop.engines.onnx.messages import (
     decode_from_worker,
     pack,
 )
+from outcrop.engines.placement import OnDemand, Placement
 from outcrop.engines.protocol import (
     EngineFailed,
     EngineGone,
@@ -37,8 +40,11 @@ from outcrop.engines.protocol import (
     Unsupported,
 )
 from outcrop.generation import EmbeddingRequest, Embeddings, Event, Generation
+from outcrop.processes.affinity import bind
 
 Answer = Done | TooLong | Failed
+
+_DRAIN_S = 20.0
 
 
 class OnnxEngine:
@@ -52,12 +58,16 @@ class OnnxEngine:
         },
     )
 
-    def __init__(self, name: str, config: Onnx, files: ModelFiles) -> None:
+    def __init__(
+        self, name: str, config: Onnx, files: ModelFiles, placement: Placement | None = None
+    ) -> None:
         self.name = name
         self.served_by = f"onnxruntime/{config.model}"
         self.batches = 0
         self._config = config
         self._files = files
+        self._placement = placement or OnDemand()
+        self._threads = 0
         self._gate = Gate(name, running=config.queue, waiting=0)
         self._worker: Worker | None = None
         self._starting = asyncio.Lock()
@@ -87,15 +97,41 @@ class OnnxEngine:
             answer = await self._ask(worker, job)
         return self._read(answer, request)
 
-    async def close(self) -> None:
-        self._gate.close()
+    async def start(self) -> None:
+        """Returns when the worker is ready."""
+        await self._start()
+
+    async def move(self) -> None:
+        """Take up the placement, which has changed: see ``LlamaEngine.move``."""
         async with self._starting:
-            if self._worker is not None:
-                await self._worker.close()
+            pid = self.process_id
+            if pid is None:
+                return
+            if self._threads == self._wanted_threads():
+                bind(pid, self._placement.cpus)
+                return
+        async with self._gate.paused():
+            await self._end()
+
+    async def close(self) -> None:
+        """Let running jobs finish for a while, then end the worker."""
+        self._gate.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gate.drained(), _DRAIN_S)
+        await self._end()
 
     @property
     def process_id(self) -> int | None:
         return self._worker.process.pid if self._worker and not self._worker.gone else None
+
+    async def _end(self) -> None:
+        async with self._starting:
+            if self._worker is not None:
+                await self._worker.close()
+                self._worker = None
+
+    def _wanted_threads(self) -> int:
+        return self._placement.threads(self._config.threads)
 
     async def _ask(self, worker: "Worker", job: Job) -> Answer:
         try:
@@ -123,15 +159,21 @@ class OnnxEngine:
                 await self._worker.close()
                 self._worker = None
             if self._worker is None:
-                self._worker = await start_worker(self._config, self._files)
+                self._threads = self._wanted_threads()
+                self._worker = await start_worker(
+                    self._config, self._files, self._threads, self._placement.bound_to
+                )
             return self._worker
 
 
-async def start_worker(config: Onnx, files: ModelFiles) -> "Worker":
+async def start_worker(
+    config: Onnx, files: ModelFiles, threads: int = 1, cpus: tuple[int, ...] = ()
+) -> "Worker":
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "outcrop.engines.onnx.worker"),
-        *(str(files.paths["model"]), str(files.paths["tokenizer"]), str(config.threads)),
+        *(str(files.paths["model"]), str(files.paths["tokenizer"]), str(threads)),
+        ",".join(map(str, cpus)) or ANY_CPU,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -7,6 +7,7 @@ import msgspec
 
 LENGTH = struct.Struct(">I")
 LIMIT_BYTES = 256 << 20
+ANY_CPU = "any"
 
 
 class Job(msgspec.Struct, tag=True):

@@ -1,7 +1,8 @@
-"""The worker process of embeddings: ``python -m outcrop.engines.onnx.worker MODEL TOKENIZER N``.
+"""The worker process of embeddings.
 
-Jobs come on stdin and answers go to stdout (``messages.py``). It ends when stdin does, which is at
-the latest when its parent dies. N is the number of threads.
+Run as ``python -m outcrop.engines.onnx.worker MODEL TOKENIZER THREADS CPUS``; CPUS are those that
+it runs on (``0,1``), or ``any``. Jobs come on stdin and answers go to stdout (``messages.py``). It
+ends when stdin does, which is at the latest when its parent dies.
 """
 
 import os
@@ -14,6 +15,7 @@ from typing import BinaryIO
 
 from outcrop.engines.onnx.batching import Batcher
 from outcrop.engines.onnx.messages import (
+    ANY_CPU,
     LENGTH,
     Broken,
     Cancel,
@@ -28,6 +30,7 @@ from outcrop.engines.onnx.messages import (
 )
 from outcrop.engines.onnx.model import SentenceModel
 from outcrop.engines.protocol import InputTooLong
+from outcrop.processes.affinity import bind_self
 
 _STDOUT, _STDERR = 1, 2
 
@@ -37,7 +40,9 @@ def main() -> None:
     out = os.fdopen(os.dup(_STDOUT), "wb")
     os.dup2(_STDERR, _STDOUT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    model, tokenizer, threads = sys.argv[1:]
+    model, tokenizer, threads, cpus = sys.argv[1:]
+    # Before there is any other thread: those that come are bound as this one.
+    bind_self(() if cpus == ANY_CPU else [int(cpu) for cpu in cpus.split(",")])
     # Jobs beyond the bound wait in the pipe, whose writer then waits too.
     jobs: queue.Queue[ToWorker] = queue.Queue(maxsize=1024)
     reader = threading.Thread(target=_receive, args=(sys.stdin.buffer, jobs), daemon=True)
