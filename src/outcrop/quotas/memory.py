@@ -2,7 +2,7 @@
 
 A bucket holds what was used of it, so that an empty record is a full bucket. Times are whole
 microseconds and amounts whole numbers of ``PER_TOKEN``, which floats hold exactly up to quotas of
-150 million a minute: nothing drifts. ``redis_script.py`` does the same arithmetic step by step.
+150 million a minute: nothing drifts. ``buckets.lua`` does the same arithmetic step by step.
 """
 
 import math
@@ -84,9 +84,11 @@ class MemoryLimiter:
         if bucket is None:
             if amount >= 0:
                 return
-            # A debt to a quota of nothing would never end.
-            bucket = self._add(charge.bucket, max(charge.per_minute, 1), now_us)
+            bucket = self._add(charge.bucket, charge.per_minute, now_us)
         bucket.refill(now_us)
+        if not bucket.used:
+            # A debt to a quota of nothing would never end.
+            bucket.per_minute = max(charge.per_minute, 1)
         bucket.used = max(0.0, bucket.used - amount * PER_TOKEN)
 
     async def close(self) -> None:
