@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "wait": ("outcrop.cli.wait", "wait"),
     "env": ("outcrop.cli.env", "env"),
     "doctor": ("outcrop.cli.doctor", "doctor"),
+    "access": ("outcrop.cli.access", "app"),
     "accounts": ("outcrop.cli.accounts", "app"),
     "endpoints": ("outcrop.cli.endpoints", "app"),
     "keys": ("outcrop.cli.keys", "app"),
@@ -28,6 +29,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "tls": ("outcrop.cli.tls", "app"),
 }
 _GROUPS: Final = {
+    "access": "Which models accounts may use.",
     "accounts": "Accounts, and the service control policies that bound them.",
     "endpoints": "Private endpoints: where they are reached.",
     "keys": "Access keys and Bedrock API keys.",

@@ -1,23 +1,33 @@
-"""What an account has made of a model: while there is any of it, access to the model stays."""
+"""What accounts have made of a model: while there is any of it, access to the model stays."""
+
+from collections.abc import Mapping
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.model import Model
 from outcrop.stores.model_records import CustomModel, ProvisionedModel
-from outcrop.stores.resources import View
+from outcrop.stores.resources import Place, View
 
 
 async def find_dependents(
     view: View, catalog: Catalog, account: str, region: str, model: Model
 ) -> list[str]:
     """ARNs of what uses the model or a variant of it, in order."""
-    family = _family(catalog, model)
+    found = await dependents_by_place(view, catalog, account=account, region=region)
+    return found.get(Place(account, region, model.base_id or model.id), [])
+
+
+async def dependents_by_place(
+    view: View, catalog: Catalog, *, account: str | None = None, region: str | None = None
+) -> Mapping[Place, list[str]]:
+    """The same of every model, under the places of access to it."""
+    bases = {model.id: model.base_id or model.id for model in catalog.all()}
     bought = await view.list(ProvisionedModel, account=account, region=region)
-    custom = await view.list(CustomModel, account=account, region=region)
-    dependents = [item for item in bought if item.record.foundation_model in family]
-    trained = [item for item in custom if item.record.base_model in family]
-    return sorted(item.arn or item.name for item in (*dependents, *trained))
-
-
-def _family(catalog: Catalog, model: Model) -> frozenset[str]:
-    base = model.base_id or model.id
-    return frozenset(each.id for each in catalog.all() if base in (each.id, each.base_id))
+    trained = await view.list(CustomModel, account=account, region=region)
+    found: dict[Place, list[str]] = {}
+    for item, model_id in (
+        *((item, item.record.foundation_model) for item in bought),
+        *((item, item.record.base_model) for item in trained),
+    ):
+        place = Place(item.place.account, item.place.region, bases.get(model_id, model_id))
+        found.setdefault(place, []).append(item.arn or item.name)
+    return {place: sorted(arns) for place, arns in found.items()}
