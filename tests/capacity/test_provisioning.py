@@ -199,7 +199,8 @@ async def test_a_model_that_is_gone_is_a_reason_to_fail(bench: Bench) -> None:
     await bench.run(PROVISION)
     record = await bench.now()
     assert record.status == "Failed"
-    assert record.failure is not None and gone in record.failure
+    assert record.failure is not None
+    assert gone in record.failure
 
 
 async def test_what_failed_costs_nothing_and_what_served_does(bench: Bench) -> None:

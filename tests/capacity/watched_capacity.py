@@ -40,7 +40,7 @@ class WatchedCapacity:
         self.held.pop(arn, None)
 
     def pool(self) -> Pool:
-        return Pool((), (), {arn: () for arn in self.held}, {})
+        return Pool((), (), dict.fromkeys(self.held, ()), {})
 
     async def _take(self, verb: str, arn: str, model: Model) -> None:
         self.asked.append((verb, model.id))
