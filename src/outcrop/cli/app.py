@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "models": ("outcrop.cli.models", "app"),
     "policy": ("outcrop.cli.policies", "app"),
     "quotas": ("outcrop.cli.quotas", "app"),
+    "billing": ("outcrop.cli.billing", "billing"),
     "health": ("outcrop.cli.health", "health"),
     "tls": ("outcrop.cli.tls", "app"),
 }
