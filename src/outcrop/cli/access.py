@@ -33,7 +33,7 @@ from outcrop.stores.failures import StoreError
 from outcrop.stores.model_access import put_accesses
 from outcrop.stores.model_records import ModelAccess
 from outcrop.stores.operator_actions import record_action
-from outcrop.stores.resources import Place, Transaction
+from outcrop.stores.resources import Place, Transaction, View
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -47,7 +47,7 @@ AccountOption = Annotated[
 ]
 RegionsOption = Annotated[
     list[str] | None,
-    typer.Option("--region", help="A region, any number of times; the configured without it."),
+    typer.Option("--region", help="A region, any number of times; all without it."),
 ]
 
 
@@ -75,9 +75,10 @@ def list_access(
         catalog = load_catalog(settings)
 
         async def work(state: State) -> list[dict[str, Any]]:
-            chosen = _choose(state, settings, catalog, ["*"], account, region)
             async with state.stores.resources.reading() as view:
-                known = {item.place: item.record for item in await view.list(ModelAccess)}
+                known = await _known(view)
+            wanted = region or _regions(settings, known)
+            chosen = _choose(state, catalog, ["*"], account, wanted)
             return _rows(place for place in chosen.places if _is_open(known, place, settings))
 
         rows = with_state(settings, work)
@@ -108,7 +109,7 @@ def grant(
         patterns = _patterns(models, every)
 
         async def work(state: State) -> tuple[_Chosen, int]:
-            chosen = _choose(state, settings, catalog, patterns, account, region)
+            chosen = _choose(state, catalog, patterns, account, region or settings.regions)
             async with state.stores.resources.writing() as transaction:
                 changed = await _put(transaction, chosen, chosen.places, "granted")
             return chosen, changed
@@ -133,9 +134,10 @@ def revoke(
         patterns = _patterns(models, every)
 
         async def work(state: State) -> tuple[_Chosen, int]:
-            chosen = _choose(state, settings, catalog, patterns, account, region)
             async with state.stores.resources.writing() as transaction:
-                known = {item.place: item.record for item in await transaction.list(ModelAccess)}
+                known = await _known(transaction)
+                wanted = region or _regions(settings, known)
+                chosen = _choose(state, catalog, patterns, account, wanted)
                 places = [each for each in chosen.places if _is_open(known, each, settings)]
                 await _require_unused(transaction, catalog, places)
                 changed = await _put(transaction, chosen, places, "removed")
@@ -151,20 +153,28 @@ def _patterns(models: Sequence[str] | None, every: bool) -> Sequence[str]:
     return ["*"] if every else list(models or ())
 
 
+async def _known(view: View) -> Mapping[Place, ModelAccess]:
+    return {item.place: item.record for item in await view.list(ModelAccess)}
+
+
+def _regions(settings: Config, known: Mapping[Place, ModelAccess]) -> list[str]:
+    """The configured ones, and those where somebody was given access besides."""
+    return list(dict.fromkeys((*settings.regions, *sorted(place.region for place in known))))
+
+
 def _choose(
     state: State,
-    settings: Config,
     catalog: Catalog,
     patterns: Sequence[str],
     account: str | None,
-    regions: Sequence[str] | None,
+    regions: Sequence[str],
 ) -> _Chosen:
     accounts = [item.name for item in state.stores.directory.accounts()]
     if account is not None:
         if account not in accounts:
             raise StoreError(f"There is no account {account}. See: outcrop accounts list")
         accounts = [account]
-    wanted = list(dict.fromkeys(regions or settings.regions))
+    wanted = list(dict.fromkeys(regions))
     bases = _bases(catalog.all(), patterns)
     offered = [
         (region, base)

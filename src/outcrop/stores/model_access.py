@@ -20,14 +20,13 @@ async def put_accesses(
 ) -> list[Place]:
     """The same of many, which are looked up together. The places where the status changed."""
     known = {item.place: item for item in await transaction.list(ModelAccess)}
-    changed: list[Place] = []
-    for place in places:
-        found = known.get(place)
-        if found is None:
-            await transaction.add(record, place)
-        elif found.record.status != record.status:
-            await transaction.put(replace(found, record=record))
-        else:
-            continue
-        changed.append(place)
-    return changed
+    added = [place for place in places if place not in known]
+    changed = [
+        replace(known[place], record=record)
+        for place in places
+        if place in known and known[place].record.status != record.status
+    ]
+    await transaction.add_all(record, added)
+    for item in changed:
+        await transaction.put(item)
+    return [*added, *(item.place for item in changed)]

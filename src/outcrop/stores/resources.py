@@ -159,6 +159,22 @@ class Transaction(View):
         self._changed(item)
         return item
 
+    async def add_all(self, record: Record, places: Sequence[Place]) -> None:
+        """The same record in many places, without parent, ARN and tags. Raises ``NameTaken`` where
+        there is one in any of them."""
+        if not places:
+            return
+        now = now_ms()
+        made_at = from_ms(now)
+        items = [Item(record, place, created_at=made_at, changed_at=made_at) for place in places]
+        rows = [_row(item, now) for item in items]
+        try:
+            await self._connection.execute(sa.insert(resources), rows)
+        except IntegrityError as error:
+            raise NameTaken(f"One of these {record.KIND} is there already.") from error
+        for item in items:
+            self._changed(item)
+
     async def rename(self, item: Item[R], name: str, *, arn: str | None) -> Item[R]:
         place = replace(item.place, name=name)
         try:
