@@ -16,6 +16,7 @@ _NAMES: Final = {
         "model_agreements",
         "model_availability",
         "model_entitlements",
+        "tagging",
         "use_cases",
     ),
     "bedrock_runtime": (

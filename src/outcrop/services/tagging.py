@@ -1,7 +1,7 @@
 """The rules of tags that every taggable resource of Bedrock shares. Keys differ by case; the prefix
 ``aws:`` is taken in any case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from outcrop.errors import TooManyTagsException, ValidationException
@@ -17,13 +17,16 @@ def read_tags(tags: Sequence[Mapping[str, str]] | None, resource: str) -> dict[s
         key = tag["key"]
         if key in read:
             raise ValidationException(f"The tag key {key!r} is given twice. Give each key once.")
-        if key.lower().startswith("aws:"):
-            raise ValidationException(
-                f"{key!r} cannot be a tag key: those that begin with aws: are reserved."
-            )
         read[key] = tag["value"]
+    refuse_reserved(read)
     require_few(read, resource)
     return read
+
+
+def refuse_reserved(keys: Iterable[str]) -> None:
+    if any(key.lower().startswith("aws:") for key in keys):
+        # AWS's own words, which services that keep tags by its tagging service share.
+        raise ValidationException("aws: prefixed tag key names are not allowed for external use.")
 
 
 def require_few(tags: Mapping[str, str], resource: str) -> None:

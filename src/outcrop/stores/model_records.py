@@ -102,6 +102,9 @@ MIRRORED: Final[tuple[type[Record], ...]] = (
 )
 """What requests look at."""
 
+TAGGABLE: Final[tuple[type[Record], ...]] = (CustomModel, ProvisionedModel, InferenceProfile)
+"""What Bedrock's operations on tags find by its ARN. A kind listed here needs nothing else."""
+
 
 class RequestToken(Record, frozen=True, kw_only=True):
     """Named by operation and client token: what the request was and what it was answered. Its
@@ -122,6 +125,17 @@ class EngineRate(Record, frozen=True, kw_only=True):
     input_per_s: float
     output_per_s: float
     measured_at: datetime
+
+
+class EngineReservation(Record, frozen=True, kw_only=True):
+    """Named by the ARN of a throughput, ``Place("", "", arn)``: what it held on the machine it was
+    last served on, so that a restart gives it as much without measuring anew."""
+
+    KIND: ClassVar[str] = "capacity:reservation"
+
+    machine: str
+    engine: str
+    cpus: tuple[int, ...]
 
 
 class OperatorAction(Record, frozen=True, kw_only=True, omit_defaults=True):

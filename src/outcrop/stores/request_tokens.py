@@ -12,7 +12,7 @@ from outcrop.stores.tables import resources, to_ms
 async def forget_tokens(
     transaction: Transaction, account: str, region: str, before: datetime
 ) -> None:
-    """Those of one account and region made before then. Nobody mirrors tokens, so nobody is told."""
+    """Those of one account and region made before then. Nobody is told: nobody mirrors tokens."""
     await transaction.connection.execute(
         sa.delete(resources).where(
             resources.c.kind == RequestToken.KIND,
