@@ -13,6 +13,9 @@ from outcrop.authorization.bedrock import RULES, SERVICES
 from outcrop.catalog.load import load_catalog
 from outcrop.config import Config
 from outcrop.identity import Caller, Principal
+from outcrop.stores.mirror import Mirror
+from outcrop.stores.model_records import MIRRORED, TOPIC
+from outcrop.stores.resources import Resources
 from outcrop.wire.shapes import Shape
 from outcrop.wire.spec import load_service
 
@@ -29,12 +32,14 @@ SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 HERE = f"arn:aws:bedrock:us-east-1:{ACCOUNT}"
 TABLE = Path(bedrock.__file__).with_suffix(".toml")
 MODELS = "arn:aws:bedrock:us-east-1::foundation-model"
+NO_MODELS = Mirror(Resources(cast(Any, None)), TOPIC, MIRRORED)
 
 
 def asked(operation: str, **params: Any) -> list[Access]:
     service = next(name for name in SERVICES if operation in RULES[name])
     nobody = cast(Any, None)
-    return list(RULES[service][operation](Asked(params, CALLER, "us-east-1", CATALOG, nobody)))
+    asked = Asked(params, CALLER, "us-east-1", CATALOG, nobody, NO_MODELS)
+    return list(RULES[service][operation](asked))
 
 
 def places(operation: str, **params: Any) -> list[tuple[str, str]]:
@@ -61,12 +66,40 @@ def test_inference_asks_for_the_model(operation: str, action: str) -> None:
     assert places(operation, modelId=CLAUDE) == [(action, f"{MODELS}/{CLAUDE}")]
 
 
-def test_a_profile_needs_itself_and_the_model_behind_it() -> None:
+def test_a_profile_needs_itself_and_its_model_in_every_region_it_may_go_to() -> None:
     profile = f"{HERE}:inference-profile/us.{SONNET}"
-    of_profile, of_model = asked("Converse", modelId=f"us.{SONNET}")
-    assert (of_profile.resource, of_model.resource) == (profile, f"{MODELS}/{SONNET}")
-    assert "bedrock:inferenceprofilearn" not in of_profile.keys
-    assert of_model.keys["bedrock:inferenceprofilearn"] == profile
+    for identifier in (f"us.{SONNET}", profile):
+        of_profile, here, there = asked("Converse", modelId=identifier)
+        assert of_profile.resource == profile
+        assert "bedrock:inferenceprofilearn" not in of_profile.keys
+        assert here.resource == f"{MODELS}/{SONNET}"
+        assert there.resource == f"arn:aws:bedrock:us-west-2::foundation-model/{SONNET}"
+        for model in (here, there):
+            assert model.keys["bedrock:inferenceprofilearn"] == profile
+        assert "aws:requestedregion" not in here.keys
+        assert there.keys["aws:requestedregion"] == "us-west-2"
+
+
+def test_a_global_profile_needs_the_model_without_a_region() -> None:
+    profile, anywhere, here = asked("InvokeModel", modelId=f"global.{SONNET}")
+    assert profile.resource == f"{HERE}:inference-profile/global.{SONNET}"
+    assert anywhere.resource == f"arn:aws:bedrock:::foundation-model/{SONNET}"
+    assert anywhere.keys["aws:requestedregion"] == "unspecified"
+    assert here.resource == f"{MODELS}/{SONNET}"
+
+
+def test_a_profile_of_elsewhere_is_asked_for_all_the_same() -> None:
+    places_of = places("InvokeModel", modelId=f"eu.{SONNET}")
+    assert [resource for _, resource in places_of] == [
+        f"{HERE}:inference-profile/eu.{SONNET}",
+        f"{MODELS}/{SONNET}",
+    ]
+
+
+@pytest.mark.parametrize("prefix", ["", "arn:aws:bedrock:us-east-1::foundation-model/"])
+def test_another_spelling_of_a_model_is_that_model(prefix: str) -> None:
+    (access,) = asked("InvokeModel", modelId=f"{prefix}anthropic.claude-instant-v1:2:100K")
+    assert access.resource == f"{MODELS}/anthropic.claude-instant-v1:2:100k"
 
 
 @pytest.mark.parametrize("kind", ["custom-model/amazon.titan/abc", "provisioned-model/abc"])
@@ -127,9 +160,45 @@ def test_actions_of_the_user_guide_keep_their_name(operation: str, former: str) 
 
 
 @pytest.mark.parametrize("tags", [[{"key": "Team", "value": "ore"}], {"Team": "ore"}])
-def test_tags_of_the_request_are_condition_keys(tags: Any) -> None:
-    (access,) = asked("CreateAgent", tags=tags)
-    assert access.keys == {"aws:requesttag/team": "ore", "aws:tagkeys": ("Team",)}
+def test_tags_of_the_request_are_condition_keys_and_need_leave_of_their_own(tags: Any) -> None:
+    create, tag = asked("CreateAgent", tags=tags)
+    assert (create.action, create.resource) == ("bedrock:CreateAgent", "*")
+    assert (tag.action, tag.resource) == ("bedrock:TagResource", f"{HERE}:agent/*")
+    for access in (create, tag):
+        assert access.keys == {"aws:requesttag/team": "ore", "aws:tagkeys": ("Team",)}
+
+
+def test_tags_of_a_job_and_of_its_model_are_asked_for_each_on_its_own() -> None:
+    create, job, model = asked(
+        "CreateModelCustomizationJob",
+        baseModelIdentifier=CLAUDE,
+        jobTags=[{"key": "Team", "value": "ore"}],
+        customModelTags=[{"key": "Stage", "value": "test"}],
+    )
+    assert create.resource == f"{MODELS}/{CLAUDE}"
+    assert create.keys["aws:tagkeys"] == ("Team", "Stage")
+    assert job.resource == f"{HERE}:model-customization-job/*"
+    assert job.keys == {"aws:requesttag/team": "ore", "aws:tagkeys": ("Team",)}
+    assert model.resource == f"{HERE}:custom-model/*"
+    assert model.keys == {"aws:requesttag/stage": "test", "aws:tagkeys": ("Stage",)}
+
+
+@pytest.mark.parametrize("tags", [None, [], {}])
+def test_without_tags_nobody_needs_leave_to_tag(tags: Any) -> None:
+    params = {} if tags is None else {"tags": tags}
+    assert places("CreateProvisionedModelThroughput", modelId=CLAUDE, **params) == [
+        ("bedrock:CreateProvisionedModelThroughput", f"{MODELS}/{CLAUDE}")
+    ]
+
+
+def test_every_operation_that_takes_tags_asks_for_them() -> None:
+    tagged = tomllib.loads(TABLE.read_text(encoding="utf-8"))["tagged"]
+    for service in SERVICES:
+        for name, operation in load_service(service).operations.items():
+            members = operation.input.members if operation.input else {}
+            taken = {each for each in members if each == "tags" or each.endswith("Tags")}
+            if name != "TagResource":
+                assert set(tagged.get(name, {})) == taken, name
 
 
 def test_tags_that_go_are_condition_keys() -> None:

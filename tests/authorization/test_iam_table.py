@@ -27,7 +27,7 @@ async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 def asked_in(inside: Inside, **params: Any) -> Asked:
     call = inside.call(inside.caller(ADMIN))
-    return Asked(params, call.caller, call.region, call.catalog, call.request)
+    return Asked(params, call.caller, call.region, call.catalog, call.request, call.stores.models)
 
 
 def test_every_operation_that_answers_has_a_row_and_no_other_has_one() -> None:
@@ -150,6 +150,6 @@ async def test_the_callers_own_user_is_meant_where_none_is_named(inside: Inside)
     )
     asked = asked_in(inside)
     caller = Caller(session, "ASIA", "us-east-1", "header")
-    other = Asked({}, caller, asked.region, asked.catalog, asked.request)
+    other = Asked({}, caller, asked.region, asked.catalog, asked.request, asked.models)
     (access,) = RULES["GetUser"](other)
     assert access.resource == session.arn

@@ -11,6 +11,7 @@ from typing import Any
 from outcrop.catalog.catalog import Catalog
 from outcrop.identity import Caller
 from outcrop.security.policy.document import Kind
+from outcrop.stores.mirror import Mirror
 from outcrop.stores.opened import Stores
 from outcrop.wire.http import Request
 
@@ -35,13 +36,15 @@ class Access:
 # Not frozen, as whatever is made once a request (see wire/http.py).
 @dataclass(slots=True)
 class Asked:
-    """An operation that is asked for: parameters by wire name, validated."""
+    """An operation that is asked for: parameters by wire name, validated. ``models`` tells what
+    an account calls its own models and profiles."""
 
     params: Mapping[str, Any]
     caller: Caller
     region: str
     catalog: Catalog
     request: Request
+    models: Mirror
 
     @property
     def account(self) -> str:

@@ -94,8 +94,8 @@ class Authorizer:
         if standing is None:
             return _GONE
         facts = await self._facts(access)
-        if facts is None and standing.moments is not None:
-            return _remembered(standing, standing.moments, setting, access)
+        if standing.moments is not None and (facts is None or facts.policy is None):
+            return _remembered(standing, standing.moments, setting, access, facts)
         question = _question(standing, setting, access, facts)
         return decide(question.request, question.layers)
 
@@ -201,16 +201,20 @@ def _overlaid(own: Mapping[str, str], passed: Mapping[str, str]) -> Mapping[str,
     return {**{key: own[key] for key in own if key.casefold() not in keys}, **passed}
 
 
-def _remembered(standing: Standing, moments: Moments, setting: Setting, access: Access) -> Decision:
-    context = Context(setting, standing.tags, access, None)
+def _remembered(
+    standing: Standing, moments: Moments, setting: Setting, access: Access, facts: Facts | None
+) -> Decision:
+    access = _named(access, facts)
+    context = Context(setting, standing.tags, access, facts)
     keys = context.select(standing.keys)
+    account = facts.account if facts else None
     place = place_among(moments, setting.now) if moments else None
-    asked = (access.action, access.resource, place, *map(keys.get, standing.keys))
+    asked = (access.action, access.resource, account, place, *map(keys.get, standing.keys))
     decision = standing.decisions.get(asked)
     if decision is None:
         if moments:
             keys |= context.select(TIME_KEYS)
-        request = Request(standing.subject, access.action, access.resource, None, keys)
+        request = Request(standing.subject, access.action, access.resource, account, keys)
         decision = decide(request, standing.layers)
         if len(standing.decisions) >= _DECISIONS:
             standing.decisions.clear()

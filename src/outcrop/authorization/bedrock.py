@@ -1,27 +1,36 @@
 """What the operations of the four Bedrock services ask leave for, as ``bedrock.toml`` lists them.
 
-An inference profile needs itself and the model behind it allowed; a guardrail or tags that a
-request names are condition keys of whatever it asks for.
+An inference profile needs itself and its models allowed, in every region it may send the call to;
+a guardrail or tags that a request names are condition keys of whatever it asks for, and tags need
+leave of their own.
 """
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, cast
 
 from outcrop.authorization.access import Access, Asked, Rule
-from outcrop.authorization.tags import removed_tag_keys, request_tag_keys
-from outcrop.catalog.arns import foundation_model_arn, inference_profile_arn, partition_of
-from outcrop.catalog.catalog import Catalog
+from outcrop.authorization.bedrock_models import find_owned_arn, meant_by, region_key
+from outcrop.authorization.tags import read_tags, removed_tag_keys, request_tag_keys
+from outcrop.catalog.arns import inference_profile_arn, partition_of
+from outcrop.stores.model_records import CustomModel, ProvisionedModel
+from outcrop.stores.resources import Place
 
 SERVICES: Final = ("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime")
 
 _MODEL: Final = "model:"
 _PROFILE: Final = "profile:"
 _PARAMETER: Final = re.compile(r"\{([\w.]+)\}")
-_TAG_PARAMETERS: Final = ("tags", "jobTags", "modelTags", "customModelTags", "importedModelTags")
+_TAG_PARAMETERS: Final = (
+    *("tags", "jobTags", "modelTags", "customModelTags", "importedModelTags", "targetModelTags"),
+)
+_NAMED: Final[Mapping[str, type[ProvisionedModel] | type[CustomModel]]] = {
+    "provisioned-model/": ProvisionedModel,
+    "custom-model/": CustomModel,
+}
+"""What has a name besides the ID that its ARN ends in."""
 _WITH_KEYS: Final = frozenset(
     {"guardrailConfig", "guardrailIdentifier", "serviceTier", "agentName", "tagKeys"}
 ).union(_TAG_PARAMETERS)
@@ -40,6 +49,7 @@ def _read_table() -> Mapping[str, Mapping[str, str]]:
 _TABLE: Final = _read_table()
 _ACTIONS: Final = _TABLE["actions"]
 _FORMER: Final = _TABLE["former"]
+_TAGGED: Final = cast("Mapping[str, Mapping[str, str]]", _TABLE["tagged"])
 
 
 def _rule(operation: str, resources: str) -> Rule:
@@ -50,12 +60,21 @@ def _rule(operation: str, resources: str) -> Rule:
         # Inference: the path of most requests.
         return lambda asked: _on_model(asked, action, asked.params["modelId"], _keys(asked))
 
+    tagged = _TAGGED.get(operation, {})
+
     def rule(asked: Asked) -> Sequence[Access]:
         keys = _keys(asked)
         accesses = [access for part in parts for access in part(asked, keys)]
-        return accesses or [Access(action, "*", keys, former=former)]
+        return [*(accesses or [Access(action, "*", keys, former=former)]), *_tagging(asked, tagged)]
 
     return rule
+
+
+def _tagging(asked: Asked, tagged: Mapping[str, str]) -> Iterator[Access]:
+    """On what is to be made with the tags of each parameter."""
+    for parameter, template in tagged.items():
+        if keys := request_tag_keys(asked.params.get(parameter)):
+            yield Access("bedrock:TagResource", _fill(template, (), asked), keys)
 
 
 def _part(resource: str, action: str, former: str | None) -> Part:
@@ -85,26 +104,17 @@ def _values(value: Any, path: Sequence[str]) -> list[str]:
 
 
 def _on_model(asked: Asked, action: str, identifier: str, keys: Keys) -> list[Access]:
-    model, *profile = _resources(asked.catalog, asked.region, asked.account, identifier)
-    if not profile:
-        return [Access(action, model, keys)]
-    of_profile = {**keys, "bedrock:inferenceprofilearn": profile[0]}
-    return [Access(action, profile[0], keys), Access(action, model, of_profile)]
-
-
-@lru_cache(maxsize=4096)
-def _resources(catalog: Catalog, region: str, account: str, identifier: str) -> tuple[str, ...]:
-    """The ARN of the model, then of the profile if it is asked for through one."""
-    profile_id = catalog.find_profile_id(identifier)
-    if profile_id is not None:
-        model = foundation_model_arn(region, profile_id.partition(".")[2])
-        return model, inference_profile_arn(region, account, profile_id)
-    if identifier.startswith("arn:"):
-        if identifier.split(":")[2] == "sagemaker":
-            # A Marketplace model behind an endpoint of SageMaker.
-            return (f"{_prefix(region, account)}:marketplace/model-endpoint/all-access",)
-        return (identifier,)
-    return (foundation_model_arn(region, identifier),)
+    meant = meant_by(asked, identifier)
+    if meant.profile is None:
+        return [Access(action, model, keys) for model in meant.models]
+    of_models = {**keys, "bedrock:inferenceprofilearn": meant.profile}
+    return [
+        Access(action, meant.profile, keys),
+        *(
+            Access(action, model, {**of_models, **region_key(model, asked.region)})
+            for model in meant.models
+        ),
+    ]
 
 
 def _arns(template: str, asked: Asked) -> list[str]:
@@ -126,6 +136,11 @@ def _fill(template: str, values: Sequence[str], asked: Asked) -> str:
     for value in values:
         if value.startswith("arn:"):
             prefix = ":".join(value.split(":", _OF_ARN)[:_OF_ARN])
+    for kind, record in _NAMED.items():
+        if len(values) == 1 and template.startswith(kind):
+            place = Place(asked.account, asked.region, values[0])
+            if found := find_owned_arn(asked.models, place, record):
+                return found
     names = iter(value.rpartition("/")[2] for value in values)
     return f"{prefix}:{_PARAMETER.sub(lambda _: next(names), template)}"
 
@@ -156,12 +171,15 @@ def _keys(asked: Asked) -> Keys:
         keys["bedrock:servicetier"] = tier if isinstance(tier, str) else str(tier.get("type"))
     if "agentName" in asked.params:
         keys["bedrock:inlineagentname"] = str(asked.params["agentName"])
-    for parameter in _TAG_PARAMETERS:
-        if parameter in asked.params:
-            keys |= request_tag_keys(asked.params[parameter])
+    tags = [tag for each in _TAG_PARAMETERS for tag in _tags(asked.params.get(each))]
+    keys |= request_tag_keys(tags)
     if "tagKeys" in asked.params:
         keys |= removed_tag_keys(asked.params["tagKeys"])
     return keys
+
+
+def _tags(tags: Any) -> list[Mapping[str, str]]:
+    return [{"key": key, "value": value} for key, value in read_tags(tags).items()]
 
 
 def _guardrail(asked: Asked) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from outcrop.authorization import (
     bedrock,
+    bedrock_models,
     ec2,
     iam,
     kms,
@@ -33,6 +34,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
 """By service and operation."""
 
 FIND_FACTS: Mapping[str, FindFacts] = {
+    "bedrock": bedrock_models.find_facts,
     "ec2": ec2.find_facts,
     "iam": iam.find_facts,
     "kms": kms_facts.find_facts,

@@ -54,7 +54,9 @@ class Gateway:
             kind = "LONG_TERM" if call.caller.region is None else "SHORT_TERM"
             bearer = Access(BEARER, keys={"bedrock:bearertokentype": kind})
             await self._authorizer.authorize(setting, (bearer,))
-        asked = Asked(params, call.caller, call.region, call.catalog, call.request)
+        asked = Asked(
+            params, call.caller, call.region, call.catalog, call.request, call.stores.models
+        )
         await self._authorizer.authorize(setting, accesses_of(call.operation, asked))
 
     def _setting(self, call: Call) -> Setting:

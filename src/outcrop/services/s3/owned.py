@@ -51,7 +51,7 @@ def expect_owner(bucket: Item[Bucket], expected: str | None) -> None:
 
 
 def asked_of(call: Call, params: Mapping[str, Any]) -> Asked:
-    return Asked(params, call.caller, call.region, call.catalog, call.request)
+    return Asked(params, call.caller, call.region, call.catalog, call.request, call.stores.models)
 
 
 def owner(account: str) -> dict[str, str]:
