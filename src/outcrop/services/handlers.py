@@ -13,9 +13,13 @@ from outcrop.wire.spec import load_service
 _NAMES: Final = {
     "bedrock": (
         "foundation_models",
+        "inference_profiles",
         "model_agreements",
         "model_availability",
         "model_entitlements",
+        "provisioned_purchases",
+        "provisioned_throughputs",
+        "provisioned_updates",
         "tagging",
         "use_cases",
     ),
