@@ -24,6 +24,7 @@ from outcrop.security.payload import BodyChecksum, proven
 from outcrop.security.presigned import with_headers_of_query
 from outcrop.server.deployment import Deployment
 from outcrop.server.gateway import get_handler
+from outcrop.server.pages import find_page
 from outcrop.services.call import Answer, Answered, Call, RawAnswer, StreamAnswer
 from outcrop.services.offload import read_beside
 from outcrop.services.operation import aws_stream_error
@@ -73,6 +74,9 @@ class App:
         """Match, authenticate, parse and validate, authorize, handle, serialize or frame."""
         if request.raw_path == HEALTH:
             return self._health()
+        page = find_page(request, self._deployment.catalog)
+        if page is not None:
+            return page
         request_id = _new_request_id()
         matched: Match | None = None
         try:
