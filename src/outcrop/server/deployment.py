@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 SERVICES = (
     *("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime"),
     *("iam", "sts", "kms", "secretsmanager", "ec2", "s3", "health"),
-    "service-quotas",
+    *("service-quotas", "support"),
 )
 
 _ASKED_FIRST = ("bedrock", "bedrock-runtime")

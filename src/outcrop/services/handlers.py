@@ -98,6 +98,7 @@ _NAMES: Final = {
         "role_sessions",
         "user_sessions",
     ),
+    "support": ("attachments", "cases", "communications", "offers"),
 }
 
 SERVICES: Final = tuple(name.replace("_", "-") for name in _NAMES)

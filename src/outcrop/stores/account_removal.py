@@ -34,12 +34,13 @@ from outcrop.stores.network_records import (
 from outcrop.stores.quota_records import QuotaRequest, QuotaValue
 from outcrop.stores.resources import Item, Place, Record, Resources, Transaction, View
 from outcrop.stores.secret_records import Secret, SecretVersion
+from outcrop.stores.support_records import HELD as SUPPORT
 
 HELD: tuple[type[Record], ...] = (
     *(AccessKeyRecord, ServiceCredentialRecord, UserRecord, GroupRecord, RoleRecord),
     *(PolicyRecord, KmsGrant, KmsAlias, KmsKey, SecretVersion, Secret, FlowLog, VpcEndpoint),
     *(InterfacePermission, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc),
-    *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, AccountRecord),
+    *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, *SUPPORT, AccountRecord),
 )
 """Every kind of record that lies in an account, the account itself last."""
 
