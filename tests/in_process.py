@@ -203,18 +203,13 @@ class Inside:
     def call(self, caller: Caller, now: datetime | None = None) -> Call:
         """As a handler would have it: of an operation that does not matter."""
         request = Request("POST", "/", "", (("host", HOST),), b"", HOST)
-        return Call(
-            operation=load_service("bedrock").operations["ListFoundationModels"],
-            caller=caller,
-            region=REGION,
-            request_id="00000000-0000-0000-0000-000000000000",
-            request=request,
-            catalog=self.deployment.catalog,
-            engines=self.deployment.engines,
-            unsupported="refuse",
-            stores=self.deployment.state.stores,
-            gateway=self.deployment.gateway,
-            now=now or datetime.now(UTC),
+        return self.deployment.call(
+            load_service("bedrock").operations["ListFoundationModels"],
+            caller,
+            REGION,
+            request,
+            "00000000-0000-0000-0000-000000000000",
+            now or datetime.now(UTC),
         )
 
 

@@ -38,6 +38,7 @@ def call_of(operation: str, region: str = "us-east-1") -> Call:
         unsupported="refuse",
         stores=nobody,
         gateway=nobody,
+        serving=nobody,
         now=datetime.now(UTC),
     )
 

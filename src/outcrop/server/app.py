@@ -25,7 +25,7 @@ from outcrop.security.presigned import with_headers_of_query
 from outcrop.server.deployment import Deployment
 from outcrop.server.gateway import get_handler
 from outcrop.server.pages import find_page
-from outcrop.services.call import Answer, Answered, Call, RawAnswer, StreamAnswer
+from outcrop.services.call import Answer, Answered, RawAnswer, StreamAnswer
 from outcrop.services.offload import read_beside
 from outcrop.services.operation import aws_stream_error
 from outcrop.wire import json
@@ -101,21 +101,8 @@ class App:
                 request = with_headers_of_query(request)
             request = await proven(request, caller.payload, _body_checksum(operation))
             params = await _read_params(match, request)
-            call = Call(
-                operation=operation,
-                caller=caller,
-                region=self._region(caller, request),
-                request_id=request_id,
-                request=request,
-                catalog=self._deployment.catalog,
-                engines=self._deployment.engines,
-                unsupported=self._deployment.config.unsupported,
-                stores=self._deployment.state.stores,
-                gateway=self._deployment.gateway,
-                now=now,
-                objects=self._deployment.objects,
-                zones=self._deployment.config.zone_letters(),
-            )
+            region = self._region(caller, request)
+            call = self._deployment.call(operation, caller, region, request, request_id, now)
             answered = await self._deployment.gateway.run(call, params)
             return _response(match, answered, request_id)
         except AWSError as error:

@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from outcrop.authorization.authorizer import Authorizer
 from outcrop.authorization.table import FIND_FACTS
@@ -16,20 +17,25 @@ from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.load import load_catalog
 from outcrop.config import Config, ConfigError
 from outcrop.engines.pool import EnginePool
+from outcrop.identity import Caller
 from outcrop.objects.objects import Objects, open_objects
 from outcrop.objects.protocol import ObjectsError
 from outcrop.security.sessions import Credentials
 from outcrop.server.endpoint_directory import EndpointDirectory
 from outcrop.server.gateway import Gateway
 from outcrop.server.health import HealthWatch, Issue, engine_issues
+from outcrop.server.serving import open_serving
 from outcrop.server.state import State, open_state
 from outcrop.services import handlers
+from outcrop.services.call import Call
+from outcrop.services.serving import Serving
 from outcrop.stores.bindings import TOPIC as BINDINGS
 from outcrop.stores.bucket_records import Bucket
 from outcrop.stores.directory import DataDirectory
 from outcrop.stores.watch import ChangeWatcher
+from outcrop.wire.http import Request
 from outcrop.wire.routing import Router
-from outcrop.wire.spec import load_service
+from outcrop.wire.spec import Operation, load_service
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +62,10 @@ class Deployment:
     gateway: Gateway
     objects: Objects
     endpoints: EndpointDirectory
+    serving: Serving
+
+    def __post_init__(self) -> None:
+        self._zones = self.config.zone_letters()
 
     async def reload_bindings(self) -> None:
         """Another process changed a binding; one that cannot hold is logged, the old ones stay."""
@@ -64,6 +74,33 @@ class Deployment:
             self.catalog = self.catalog.with_bindings(stored)
         except ConfigError as error:
             log.error("the bindings were not changed: %s", error)
+
+    def call(
+        self,
+        operation: Operation,
+        caller: Caller,
+        region: str,
+        request: Request,
+        request_id: str,
+        now: datetime,
+    ) -> Call:
+        """One request on its way to its handler."""
+        return Call(
+            operation=operation,
+            caller=caller,
+            region=region,
+            request_id=request_id,
+            request=request,
+            catalog=self.catalog,
+            engines=self.engines,
+            unsupported=self.config.unsupported,
+            stores=self.state.stores,
+            gateway=self.gateway,
+            serving=self.serving,
+            now=now,
+            objects=self.objects,
+            zones=self._zones,
+        )
 
     def issues(self) -> Iterable[Issue]:
         """What does not work now."""
@@ -100,8 +137,21 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
             if await view.list(Bucket):
                 starting = asyncio.create_task(_start(objects), name="outcrop-objects")
                 stack.push_async_callback(_end, starting)
+        serving = await stack.enter_async_context(
+            open_serving(config, stores, engines, catalog, lambda: deployment.catalog)
+        )
+        # Nothing is awaited in between: what was started there finds the deployment.
         deployment = Deployment(
-            config, state, credentials, _router(), catalog, engines, gateway, objects, endpoints
+            config=config,
+            state=state,
+            credentials=credentials,
+            router=_router(),
+            catalog=catalog,
+            engines=engines,
+            gateway=gateway,
+            objects=objects,
+            endpoints=endpoints,
+            serving=serving,
         )
         watcher = ChangeWatcher(
             state.stores.database,

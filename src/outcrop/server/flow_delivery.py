@@ -34,23 +34,15 @@ class FlowDelivery:
         await call.perform("s3", "PutObject", params)
 
     def _call(self, flow_log: Item[FlowLog], region: str, content: bytes) -> Call:
-        deployment = self._deployment
         now = datetime.now(UTC)
         host = f"s3.{region}.amazonaws.com"
-        return Call(
-            operation=load_service("s3").operations["PutObject"],
-            caller=replace(self._caller(flow_log, now), region=region),
-            region=region,
-            request_id=str(uuid4()),
-            request=Request("PUT", "/", "", (("host", host),), content, host, scheme="https"),
-            catalog=deployment.catalog,
-            engines=deployment.engines,
-            unsupported=deployment.config.unsupported,
-            stores=deployment.state.stores,
-            gateway=deployment.gateway,
-            now=now,
-            objects=deployment.objects,
-            zones=deployment.config.zone_letters(),
+        return self._deployment.call(
+            load_service("s3").operations["PutObject"],
+            replace(self._caller(flow_log, now), region=region),
+            region,
+            Request("PUT", "/", "", (("host", host),), content, host, scheme="https"),
+            str(uuid4()),
+            now,
         )
 
     def _caller(self, flow_log: Item[FlowLog], now: datetime) -> Caller:

@@ -11,7 +11,8 @@ from outcrop.dialects.protocol import Rendering
 from outcrop.errors import ValidationException
 from outcrop.generation import Completion
 from outcrop.services.bedrock_runtime.inference import Run, start
-from outcrop.services.bedrock_runtime.native import NOT_STREAMING, model_of
+from outcrop.services.bedrock_runtime.native import NOT_STREAMING
+from outcrop.services.bedrock_runtime.targets import Target, resolve
 from outcrop.services.call import Answer, Call, StreamAnswer
 from outcrop.services.offload import read_beside
 from outcrop.services.operation import operation
@@ -19,22 +20,25 @@ from outcrop.services.operation import operation
 
 @operation
 async def converse(call: Call, params: Mapping[str, Any]) -> Answer:
-    model = model_of(call, params["modelId"])
-    run = await _start(call, model, params)
+    target = resolve(call, params["modelId"])
+    model = target.model
+    run = await _start(call, target, params)
+    headers = run.headers
     (completion,) = await run.completions()
     native = None
     if dialect.wants_native(params):
         native = _native(call, model, params, run, completion)
     result = dialect.render(completion, params, model, run.elapsed_ms(), native)
-    return Answer(result, run.headers)
+    return Answer(result, headers)
 
 
 @operation
 async def converse_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer:
-    model = model_of(call, params["modelId"])
+    target = resolve(call, params["modelId"])
+    model = target.model
     if not model.streaming:
         raise ValidationException(NOT_STREAMING)
-    run = await _start(call, model, params)
+    run = await _start(call, target, params)
     events = Events(
         params,
         model,
@@ -44,13 +48,14 @@ async def converse_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer
     return StreamAnswer({}, _events(run, events), run.headers)
 
 
-async def _start(call: Call, model: Model, params: Mapping[str, Any]) -> Run:
+async def _start(call: Call, target: Target, params: Mapping[str, Any]) -> Run:
+    model = target.model
     # Models that do not converse (those of images, say) may have no dialect of text either.
     extend = text_dialect(model).extend if "converse" in model.supports else None
     generation = await read_beside(
         len(call.request.body), lambda: dialect.parse(params, model, extend)
     )
-    return await start(call, model, params["modelId"], generation)
+    return await start(call, target, generation)
 
 
 async def _events(run: Run, events: Events) -> AsyncGenerator[Mapping[str, Any]]:

@@ -31,6 +31,10 @@ from outcrop.generation import (
     Started,
     Token,
 )
+from outcrop.quotas.estimate import estimate_tokens
+from outcrop.services.bedrock_runtime.admission import Admission, Demand
+from outcrop.services.bedrock_runtime.regions import in_some_region
+from outcrop.services.bedrock_runtime.targets import Target
 from outcrop.services.call import Call
 
 IndexedEvent = tuple[int, Event]
@@ -53,6 +57,8 @@ class Run:
         self._events = _answers(engine, generation)
         self._first: IndexedEvent | None = None
         self._unfinished = generation.count
+        self._seen = 0
+        self.admission: Admission | None = None
         self.first_event_ms = 0
         self.input_tokens = 0
         self.output_tokens = 0
@@ -82,6 +88,8 @@ class Run:
         headers = {"x-outcrop-served-by": self._engine.served_by}
         if self._not_honoured:
             headers["x-outcrop-not-honoured"] = ", ".join(self._not_honoured)
+        if self.admission is not None and self.admission.target.crosses_regions:
+            headers["x-outcrop-region"] = self.admission.region
         return headers
 
     async def events(self) -> AsyncGenerator[IndexedEvent]:
@@ -94,6 +102,7 @@ class Run:
                 yield indexed
         finally:
             await self._events.aclose()
+            await self._settle()
         if self._unfinished:
             raise EngineGone("the engine ended in the middle of an answer")
 
@@ -105,7 +114,10 @@ class Run:
 
     def _meter(self, index: int, event: Event) -> None:
         """The prompt is counted once, however many answers it has: as the first one read it."""
+        if isinstance(event, Started):
+            self.input_tokens = max(self.input_tokens, event.input_tokens)
         if not isinstance(event, Finished):
+            self._seen += 1
             return
         self._unfinished -= 1
         self.output_tokens += event.output_tokens
@@ -114,14 +126,38 @@ class Run:
             self.cache_read_tokens = event.cache_read_tokens
             self.cache_write_tokens = event.cache_write_tokens
 
+    async def _settle(self) -> None:
+        """An answer that was left before its end has as many tokens as pieces that came."""
+        admission, self.admission = self.admission, None
+        if admission is not None:
+            output = self.output_tokens if self.is_finished else max(self.output_tokens, self._seen)
+            await admission.settle(self.input_tokens, output)
 
-async def start(call: Call, model: Model, identifier: str, generation: Generation) -> Run:
-    """Opens a run, on the first engine of the model that can: until its first event a run that
-    finds its engine gone goes to the next zone's."""
+
+async def start(call: Call, target: Target, generation: Generation) -> Run:
+    """Opens a run where the call may run, in the first region that has quota and capacity left."""
+    demand = Demand(estimate_tokens(generation), generation.max_tokens * generation.count)
+
+    async def run(admission: Admission) -> Run:
+        opened = await _start_in(call, target, admission.region, generation)
+        opened.admission = admission
+        return opened
+
+    return await in_some_region(call, target, demand, run)
+
+
+async def _start_in(call: Call, target: Target, region: str, generation: Generation) -> Run:
+    """On the first engine of the model that can: until its first event a run that finds its engine
+    gone goes to the next zone's."""
+    if target.provisioned is not None:
+        engine = call.serving.capacity.engine(target.resource)
+        return await _start(call, engine, generation)
+    model = call.catalog.get(target.model.id, region)
     names = call.engines.by_health(engines_of(model))
     for name in names:
         try:
-            run = await _start(call, await get_engine(call, model, identifier, name), generation)
+            engine = await get_engine(call, model, target.upstream_id, name)
+            run = await _start(call, engine, generation)
         except (EngineGone, EngineNotReady, EngineTimeout) as error:
             call.engines.failed(name, str(error))
             if name == names[-1]:
@@ -152,9 +188,12 @@ async def _start(call: Call, engine: Engine, generation: Generation) -> Run:
     raise ValidationException(f"The engine honours none of {', '.join(not_honoured)}.")
 
 
-async def engine_of(call: Call, model: Model, identifier: str) -> Engine:
-    """The engine that serves ``model`` here."""
-    return await get_engine(call, model, identifier, engines_of(model)[0])
+async def engine_in(call: Call, target: Target, region: str) -> Engine:
+    """The engine that serves ``target`` in a region."""
+    if target.provisioned is not None:
+        return call.serving.capacity.engine(target.resource)
+    model = call.catalog.get(target.model.id, region)
+    return await get_engine(call, model, target.upstream_id, engines_of(model)[0])
 
 
 def engines_of(model: Model) -> tuple[str, ...]:
@@ -168,10 +207,7 @@ def engines_of(model: Model) -> tuple[str, ...]:
     return (model.engine, *model.standby)
 
 
-async def get_engine(call: Call, model: Model, identifier: str, name: str) -> Engine:
-    """AWS itself is called by the profile that the caller's ``identifier`` names: many models have
-    no other."""
-    upstream_id = call.catalog.find_profile_id(identifier) or model.id
+async def get_engine(call: Call, model: Model, upstream_id: str, name: str) -> Engine:
     return await call.engines.get(name, model.engine_model, upstream_id)
 
 

@@ -5,19 +5,18 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from outcrop.catalog.model import Model
 from outcrop.dialects import embedding_dialect, text_dialect
 from outcrop.dialects.protocol import Chunks, Rendering, TextDialect
 from outcrop.errors import ValidationException
-from outcrop.generation import Embeddings
-from outcrop.services.bedrock_runtime.inference import Run, engine_of, start
+from outcrop.services.bedrock_runtime.embedding import embed
+from outcrop.services.bedrock_runtime.inference import Run, start
 from outcrop.services.bedrock_runtime.native import (
     NOT_STREAMING,
     count_headers,
-    model_of,
     read_native,
     stream_metrics,
 )
+from outcrop.services.bedrock_runtime.targets import Target, resolve
 from outcrop.services.call import Answer, Call, StreamAnswer
 from outcrop.services.operation import operation
 from outcrop.wire import json
@@ -27,29 +26,30 @@ _METRICS = "amazon-bedrock-invocationMetrics"
 
 @operation
 async def invoke_model(call: Call, params: Mapping[str, Any]) -> Answer:
-    model = model_of(call, params["modelId"])
+    target = resolve(call, params["modelId"])
+    model = target.model
     if "EMBEDDING" in model.output_modalities:
-        return await _embed(call, model, params)
+        return await _embed(call, target, params)
     dialect = text_dialect(model)
     body, generation = await read_native(params, model, dialect.parse)
-    run = await start(call, model, params["modelId"], generation)
+    run = await start(call, target, generation)
+    headers = run.headers
     answers = await run.completions()
     rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
     return _json_answer(
-        dialect.render(answers, rendering), count_headers(run, _counts_cache(dialect))
+        dialect.render(answers, rendering), headers | count_headers(run, _counts_cache(dialect))
     )
 
 
-async def _embed(call: Call, model: Model, params: Mapping[str, Any]) -> Answer:
+async def _embed(call: Call, target: Target, params: Mapping[str, Any]) -> Answer:
+    model = target.model
     dialect = embedding_dialect(model)
     body, request = await read_native(params, model, dialect.parse)
-    engine = await engine_of(call, model, params["modelId"])
     began = time.monotonic()
-    embeddings = await engine.embed(request) if request.texts else Embeddings((), ())
+    embeddings, headers = await embed(call, target, request)
     latency_ms = round((time.monotonic() - began) * 1000)
     rendering = Rendering(body, model, call.request_id, lambda: latency_ms)
-    headers = {
-        "x-outcrop-served-by": engine.served_by,
+    headers |= {
         "X-Amzn-Bedrock-Invocation-Latency": str(latency_ms),
         "X-Amzn-Bedrock-Input-Token-Count": str(sum(embeddings.input_tokens)),
     }
@@ -63,12 +63,13 @@ def _json_answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
 
 @operation
 async def invoke_model_with_response_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer:
-    model = model_of(call, params["modelId"])
+    target = resolve(call, params["modelId"])
+    model = target.model
     if not model.streaming:
         raise ValidationException(NOT_STREAMING)
     dialect = text_dialect(model)
     body, generation = await read_native(params, model, dialect.parse)
-    run = await start(call, model, params["modelId"], generation)
+    run = await start(call, target, generation)
     rendering = Rendering(body, model, call.request_id, run.elapsed_ms)
     chunks = _chunks(run, dialect.chunks(rendering), dialect)
     return StreamAnswer({"contentType": "application/json"}, chunks, run.headers)

@@ -6,7 +6,6 @@ from typing import Any, TypeVar, cast
 from outcrop.catalog.model import Model
 from outcrop.errors import ValidationException
 from outcrop.services.bedrock_runtime.inference import Run
-from outcrop.services.call import Call
 from outcrop.services.offload import read_beside
 from outcrop.wire import json
 
@@ -16,10 +15,6 @@ NOT_STREAMING = "The model is unsupported for streaming."
 
 _JSON = "application/json"
 _MALFORMED = "Malformed input request, please reformat your input and try again."
-_ON_DEMAND = (
-    "Invocation of model ID {} with on-demand throughput isn\u2019t supported. Retry your request "
-    "with the ID or ARN of an inference profile that contains this model."
-)
 
 
 async def read_native(
@@ -70,25 +65,10 @@ def _check_features(params: Mapping[str, Any]) -> None:
         )
 
 
-def model_of(call: Call, identifier: str) -> Model:
-    """The model behind ``identifier``, if it may be invoked by it."""
-    model = call.catalog.get(identifier, call.region)
-    if "ON_DEMAND" not in model.inference_types and not _is_profile(identifier, model):
-        raise ValidationException(_ON_DEMAND.format(identifier))
-    return model
-
-
-def _is_profile(identifier: str, model: Model) -> bool:
-    if "INFERENCE_PROFILE" not in model.inference_types:
-        return False
-    return ":inference-profile/" in identifier or identifier.split(".", 1)[0] in model.profiles
-
-
 def count_headers(run: Run, counts_cache: bool) -> dict[str, str]:
     """``counts_cache``: the family tells of the prompt cache in every answer, not only where it
     was used."""
     headers = {
-        **run.headers,
         "X-Amzn-Bedrock-Invocation-Latency": str(run.elapsed_ms()),
         "X-Amzn-Bedrock-Input-Token-Count": str(run.input_tokens),
         "X-Amzn-Bedrock-Output-Token-Count": str(run.output_tokens),

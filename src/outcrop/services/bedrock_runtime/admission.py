@@ -1,0 +1,113 @@
+"""Whether a call may run now: what it may use is taken before it begins and settled at its end.
+
+On demand, a request and as many tokens as it may need are taken from the account's quotas of the
+model in the region; of a provisioned throughput, from what was bought. Nothing else is limited.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from outcrop.billing.usage import UsageKey
+from outcrop.errors import ServiceUnavailableException
+from outcrop.quotas.definitions import RateUnit
+from outcrop.quotas.limiter import Charge, LimiterUnavailable
+from outcrop.services.bedrock_runtime.targets import Target
+from outcrop.services.call import Call
+from outcrop.stores.model_records import ProvisionedModel
+from outcrop.stores.resources import Item
+
+log = logging.getLogger(__name__)
+
+_RATES: Final[tuple[RateUnit, ...]] = ("requests", "tokens")
+_UNAVAILABLE: Final = "Bedrock is unable to process your request."
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Tokens that a call may need: estimated of its input, the most that it allows of output."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A call that may run in ``region``."""
+
+    call: Call
+    target: Target
+    region: str
+    charges: tuple[Charge, ...]
+
+    async def settle(self, input_tokens: int, output_tokens: int) -> None:
+        """The call has ended and used this; it is accounted to its caller."""
+        used = {
+            "requests": 1,
+            "tokens": input_tokens + output_tokens,
+            "input tokens": input_tokens,
+            "output tokens": output_tokens,
+        }
+        self._account(input_tokens, output_tokens)
+        await self._return([(charge, charge.amount - used[charge.unit]) for charge in self.charges])
+
+    async def cancel(self) -> None:
+        """The call did not begin."""
+        await self._return([(charge, charge.amount) for charge in self.charges])
+
+    def _account(self, input_tokens: int, output_tokens: int) -> None:
+        call, target = self.call, self.target
+        key = UsageKey(call.account, self.region, target.model.id, target.resource, call.caller.arn)
+        call.serving.usage.add(key, input_tokens=input_tokens, output_tokens=output_tokens)
+
+    async def _return(self, unused: Sequence[tuple[Charge, int]]) -> None:
+        for charge, amount in unused:
+            if amount:
+                try:
+                    await self.call.serving.limiter.give_back(charge, amount)
+                except LimiterUnavailable as error:
+                    # It comes back by itself within a minute.
+                    log.warning("unused quota of %s was not given back: %s", charge.bucket, error)
+                    return
+
+
+async def admit(call: Call, target: Target, region: str, demand: Demand) -> Admission:
+    """Raises ``LimitExceeded``."""
+    charges = (
+        _on_demand(call, target, region, demand)
+        if target.provisioned is None
+        else _bought(target.provisioned, demand)
+    )
+    if charges:
+        try:
+            await call.serving.limiter.take(charges)
+        except LimiterUnavailable as error:
+            log.warning("a request was refused, as its quota cannot be counted: %s", error)
+            raise ServiceUnavailableException(_UNAVAILABLE) from error
+    return Admission(call, target, region, charges)
+
+
+def _on_demand(call: Call, target: Target, region: str, demand: Demand) -> tuple[Charge, ...]:
+    if not call.serving.limits_rates:
+        return ()
+    amounts = {"requests": 1, "tokens": demand.input_tokens + demand.output_tokens}
+    book, charges = call.serving.book, list[Charge]()
+    for unit in _RATES:
+        key = book.rate_key(target.model, unit)
+        if key is not None:
+            per_minute = int(book.value(call.account, region, key))
+            bucket = f"{call.account}/{region}/{key}"
+            charges.append(Charge(bucket, amounts[unit], per_minute, unit))
+    return tuple(charges)
+
+
+def _bought(item: Item[ProvisionedModel], demand: Demand) -> tuple[Charge, ...]:
+    units, unit = item.record.units, item.record.unit
+    charges = (
+        Charge(f"{item.arn}/input", demand.input_tokens, units * unit.input_tokens, "input tokens"),
+        Charge(
+            f"{item.arn}/output", demand.output_tokens, units * unit.output_tokens, "output tokens"
+        ),
+    )
+    return tuple(charge for charge in charges if charge.amount)

@@ -1,0 +1,27 @@
+"""One embedding: admitted, computed where there is quota and capacity left, and accounted."""
+
+from outcrop.generation import EmbeddingRequest, Embeddings
+from outcrop.quotas.estimate import estimate_texts
+from outcrop.services.bedrock_runtime.admission import Admission, Demand
+from outcrop.services.bedrock_runtime.inference import engine_in
+from outcrop.services.bedrock_runtime.regions import in_some_region
+from outcrop.services.bedrock_runtime.targets import Target
+from outcrop.services.call import Call
+
+
+async def embed(
+    call: Call, target: Target, request: EmbeddingRequest
+) -> tuple[Embeddings, dict[str, str]]:
+    """The vectors, and the headers that tell what made them and where."""
+
+    async def begin(admission: Admission) -> tuple[Embeddings, dict[str, str]]:
+        engine = await engine_in(call, target, admission.region)
+        made = await engine.embed(request) if request.texts else Embeddings((), ())
+        await admission.settle(sum(made.input_tokens), 0)
+        headers = {"x-outcrop-served-by": engine.served_by}
+        if target.crosses_regions:
+            headers["x-outcrop-region"] = admission.region
+        return made, headers
+
+    demand = Demand(estimate_texts(request.texts), 0)
+    return await in_some_region(call, target, demand, begin)

@@ -1,0 +1,55 @@
+"""Where a call runs: in its own region, or by a profile in the first one that can take it."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from outcrop.engines.protocol import (
+    EngineBusy,
+    EngineError,
+    EngineGone,
+    EngineNotReady,
+    EngineTimeout,
+)
+from outcrop.quotas.limiter import LimitExceeded
+from outcrop.services.bedrock_runtime.admission import Admission, Demand, admit
+from outcrop.services.bedrock_runtime.targets import Target
+from outcrop.services.call import Call
+from outcrop.services.throttling import throttling_error
+
+Begun = TypeVar("Begun")
+
+_NO_CAPACITY = (EngineBusy, EngineGone, EngineNotReady, EngineTimeout)
+
+
+async def in_some_region(
+    call: Call, target: Target, demand: Demand, begin: Callable[[Admission], Awaitable[Begun]]
+) -> Begun:
+    """``begin`` in the first region with quota and capacity left. What was taken from a region's
+    quota where it did not begin is given back. If no region is left, the call is throttled where
+    quotas ended, else refused with what the last engine said."""
+    exceeded: list[LimitExceeded] = []
+    failure: EngineError | None = None
+    for region in target.regions:
+        try:
+            admission = await admit(call, target, region, demand)
+        except LimitExceeded as error:
+            exceeded.append(error)
+            continue
+        begun = False
+        try:
+            result = await begin(admission)
+            begun = True
+            return result
+        except _NO_CAPACITY as error:
+            failure = error
+        finally:
+            # Refused, or the client has gone: nothing was used.
+            if not begun:
+                await admission.cancel()
+    if failure is not None:
+        raise failure
+    raise throttling_error(min(exceeded, key=_wait))
+
+
+def _wait(error: LimitExceeded) -> float:
+    return float("inf") if error.retry_after_s is None else error.retry_after_s

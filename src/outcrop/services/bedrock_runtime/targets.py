@@ -1,0 +1,148 @@
+"""What a ``modelId`` means: a model, a profile of regions that hold it, or reserved throughput.
+
+The account must have access to the model; whether the caller may ask was decided before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from outcrop.catalog.arns import (
+    foundation_model_arn,
+    inference_profile_arn,
+    partition_of,
+)
+from outcrop.catalog.catalog import NoSuchModel, WrongRegion
+from outcrop.catalog.geographies import destinations, regions_of
+from outcrop.catalog.model import Model
+from outcrop.errors import ModelNotReadyException, ValidationException
+from outcrop.services.call import Call
+from outcrop.services.model_access import has_access, require_access
+from outcrop.stores.model_records import CustomModel, InferenceProfile, ProvisionedModel
+from outcrop.stores.resources import Item, Place, Record
+
+R = TypeVar("R", bound=Record)
+
+_ON_DEMAND: Final = (
+    "Invocation of model ID {} with on-demand throughput isn\u2019t supported. Retry your request "
+    "with the ID or ARN of an inference profile that contains this model."
+)
+_ARN_PARTS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``model`` is the one whose JSON the caller speaks. ``regions`` are where it may run, the
+    first choice first; ``resource`` is the ARN that use is accounted to. ``upstream_id`` is what
+    AWS itself is called by: many models have no other name than that of a profile."""
+
+    model: Model
+    regions: tuple[str, ...]
+    resource: str
+    upstream_id: str
+    provisioned: Item[ProvisionedModel] | None = None
+
+    @property
+    def crosses_regions(self) -> bool:
+        return len(self.regions) > 1
+
+
+def resolve(call: Call, identifier: str) -> Target:
+    """Raises AWS's errors for what is not there, may not be called so, or is not accessible."""
+    model = call.catalog.find(identifier, call.region)
+    if model is not None:
+        return _of_catalog(call, identifier, model)
+    return _of_records(call, identifier)
+
+
+def resolve_counted(call: Call, identifier: str) -> Target:
+    """The same for counting tokens, which models that are called by a profile alone allow too."""
+    model = call.catalog.find_foundation_model(identifier, call.region)
+    if model is None:
+        return resolve(call, identifier)
+    require_access(call, model, call.region)
+    arn = foundation_model_arn(call.region, model.id)
+    return Target(model, (call.region,), arn, model.id)
+
+
+def _of_records(call: Call, identifier: str) -> Target:
+    _check_region(call, identifier)
+    provisioned = _find(call, ProvisionedModel, identifier)
+    if provisioned is not None:
+        return _of_throughput(call, provisioned)
+    profile = find_application_profile(call, identifier)
+    if profile is not None:
+        return _of_application_profile(call, profile)
+    if _find(call, CustomModel, identifier) is not None:
+        raise ValidationException(_ON_DEMAND.format(identifier))
+    raise NoSuchModel(identifier)
+
+
+def find_application_profile(call: Call, identifier: str) -> Item[InferenceProfile] | None:
+    """By its ARN or its ID."""
+    if not identifier.startswith("arn:"):
+        prefix = f"arn:{partition_of(call.region)}:bedrock:{call.region}:{call.account}"
+        identifier = f"{prefix}:application-inference-profile/{identifier}"
+    return _find(call, InferenceProfile, identifier)
+
+
+def _of_catalog(call: Call, identifier: str, model: Model) -> Target:
+    profile_id = call.catalog.find_profile_id(identifier)
+    if profile_id is None:
+        if "ON_DEMAND" not in model.inference_types:
+            raise ValidationException(_ON_DEMAND.format(identifier))
+        require_access(call, model, call.region)
+        arn = foundation_model_arn(call.region, model.id)
+        return Target(model, (call.region,), arn, model.id)
+    geography = profile_id.partition(".")[0]
+    regions = destinations(model, geography, call.region, call.serving.regions)
+    return Target(
+        model,
+        _accessible(call, model, regions),
+        inference_profile_arn(call.region, call.account, profile_id),
+        profile_id,
+    )
+
+
+def _of_throughput(call: Call, item: Item[ProvisionedModel]) -> Target:
+    record = item.record
+    if record.status == "Creating":
+        raise ModelNotReadyException(f"The provisioned model {item.name!r} is still being created.")
+    if record.status == "Failed":
+        raise ValidationException(
+            f"The provisioned model {item.name!r} failed and serves no requests."
+        )
+    model = call.catalog.get(record.foundation_model, call.region)
+    return Target(model, (call.region,), str(item.arn), model.id, item)
+
+
+def _of_application_profile(call: Call, item: Item[InferenceProfile]) -> Target:
+    regions = regions_of(item.record.models, call.region, call.serving.regions)
+    model_id = item.record.models[0].rpartition("/")[2]
+    model = call.catalog.get(model_id, call.region)
+    upstream_id = call.catalog.find_profile_id(item.record.source) or model.id
+    return Target(model, _accessible(call, model, regions), str(item.arn), upstream_id)
+
+
+def _accessible(call: Call, model: Model, regions: Sequence[str]) -> tuple[str, ...]:
+    accessible = tuple(region for region in regions if has_access(call, model, region))
+    if not accessible:
+        require_access(call, model, call.region)
+    return accessible
+
+
+def _find(call: Call, type: type[R], identifier: str) -> Item[R] | None:
+    """By ARN, or by name."""
+    if not identifier.startswith("arn:"):
+        return call.stores.models.find(type, Place(call.account, call.region, identifier))
+    found = call.stores.models.find_arn(identifier)
+    if found is None or not isinstance(found.record, type) or found.place.account != call.account:
+        return None
+    return found
+
+
+def _check_region(call: Call, identifier: str) -> None:
+    parts = identifier.split(":", _ARN_PARTS - 1)
+    is_elsewhere = len(parts) == _ARN_PARTS and parts[2:4] != ["bedrock", call.region]
+    if parts[0] == "arn" and is_elsewhere:
+        raise WrongRegion(identifier, call.region)
