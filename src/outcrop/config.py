@@ -171,11 +171,13 @@ class Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Capacity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``cpus`` are how many CPUs of this machine provisioned throughput may take; without it all
     but one. ``input_tokens`` and ``output_tokens`` are what a model unit is worth in a minute,
-    where the catalog does not say it of the model."""
+    where the catalog does not say it of the model. ``replicas`` are, by engine, further engines
+    that a throughput of it may take whole, one each: servers elsewhere, or GPUs."""
 
     cpus: NotNegative | None = None
     input_tokens: AtLeastOne = 6000
     output_tokens: AtLeastOne = 600
+    replicas: dict[str, tuple[str, ...]] = {}
 
 
 class Services(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -271,6 +273,7 @@ def load(
         config = msgspec.convert(table, Config, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from error
+    _check_replicas(config, source)
     if (config.server.tls_certificate is None) != (config.server.tls_key is None):
         raise ConfigError(
             f"{source}: server.tls_certificate and server.tls_key are set together or not at all."
@@ -334,6 +337,20 @@ def _check_zones(zones: object, source: str) -> None:
     for letter in cast("dict[object, object]", zones) if isinstance(zones, dict) else ():
         if not (isinstance(letter, str) and len(letter) == 1 and "a" <= letter <= "z"):
             raise ConfigError(f"{source}: [zones]: a zone is one letter, a to z, not {letter!r}.")
+
+
+def _check_replicas(config: Config, source: str) -> None:
+    engines = config.engine_configs()
+    for engine, replicas in config.capacity.replicas.items():
+        for name in (engine, *replicas):
+            if name not in engines:
+                raise ConfigError(f"{source}: [capacity]: replicas: no engine is named {name!r}.")
+            if name != engine and type(engines[name]) is not type(engines[engine]):
+                raise ConfigError(
+                    f"{source}: [capacity]: replicas: {name!r} is of another kind than {engine!r}."
+                )
+        if engine in replicas:
+            raise ConfigError(f"{source}: [capacity]: replicas: {engine!r} is a replica of itself.")
 
 
 def _put(table: dict[str, Any], path: tuple[str, ...], value: Any, source: str) -> None:

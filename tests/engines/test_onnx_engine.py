@@ -99,7 +99,7 @@ async def test_requests_that_wait_together_run_together(engine: OnnxEngine) -> N
 
 async def test_a_killed_worker_is_replaced(engine: OnnxEngine) -> None:
     await engine.embed(request("warm"))
-    process_id = engine.process_id
+    process_id = engine.pid
     assert process_id is not None
     waiting = asyncio.create_task(engine.embed(request("word " * 5000)))
     # A later request that is answered proves that the long one is at work.
@@ -108,7 +108,7 @@ async def test_a_killed_worker_is_replaced(engine: OnnxEngine) -> None:
     with pytest.raises(EngineGone):
         await waiting
     assert (await engine.embed(request("again"))).input_tokens == (1,)
-    assert engine.process_id not in (None, process_id)
+    assert engine.pid not in (None, process_id)
 
 
 async def test_a_cancelled_request_leaves_the_worker_to_others(engine: OnnxEngine) -> None:

@@ -13,6 +13,9 @@ from outcrop.engines.protocol import Engine, EngineNotReady
 class Process(Protocol):
     """An engine that runs in a process of ours."""
 
+    @property
+    def pid(self) -> int | None: ...
+
     async def start(self) -> None: ...
 
     async def move(self) -> None: ...
@@ -40,6 +43,11 @@ class ReservedEngine:
     @property
     def idle(self) -> bool:
         return self._idle.is_set()
+
+    @property
+    def failure(self) -> str:
+        """Why its process does not run, where it should."""
+        return str(getattr(self.engine, "failure", None) or "")
 
     async def start(self, wait_s: float) -> None:
         """Returns when it can answer. Raises EngineError where it cannot."""

@@ -144,6 +144,11 @@ class LlamaEngine:
         """The engine process, while there is one."""
         return self._supervisor.pid
 
+    @property
+    def failure(self) -> str | None:
+        """Why the process does not run, where it should."""
+        return self._supervisor.failure
+
     async def generate(self, generation: Generation) -> AsyncGenerator[Event]:
         async with self._gate.admit():
             self.last_used = asyncio.get_running_loop().time()

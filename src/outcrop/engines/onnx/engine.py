@@ -104,7 +104,7 @@ class OnnxEngine:
     async def move(self) -> None:
         """Take up the placement, which has changed: see ``LlamaEngine.move``."""
         async with self._starting:
-            pid = self.process_id
+            pid = self.pid
             if pid is None:
                 return
             if self._threads == self._wanted_threads():
@@ -121,7 +121,7 @@ class OnnxEngine:
         await self._end()
 
     @property
-    def process_id(self) -> int | None:
+    def pid(self) -> int | None:
         return self._worker.process.pid if self._worker and not self._worker.gone else None
 
     async def _end(self) -> None:

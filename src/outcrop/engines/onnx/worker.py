@@ -30,7 +30,7 @@ from outcrop.engines.onnx.messages import (
 )
 from outcrop.engines.onnx.model import SentenceModel
 from outcrop.engines.protocol import InputTooLong
-from outcrop.processes.affinity import bind_self
+from outcrop.processes.affinity import bind
 
 _STDOUT, _STDERR = 1, 2
 
@@ -41,8 +41,9 @@ def main() -> None:
     os.dup2(_STDERR, _STDOUT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     model, tokenizer, threads, cpus = sys.argv[1:]
-    # Before there is any other thread: those that come are bound as this one.
-    bind_self(() if cpus == ANY_CPU else [int(cpu) for cpu in cpus.split(",")])
+    if cpus != ANY_CPU:
+        # numpy has threads already; those that come are bound as this one.
+        bind(os.getpid(), [int(cpu) for cpu in cpus.split(",")])
     # Jobs beyond the bound wait in the pipe, whose writer then waits too.
     jobs: queue.Queue[ToWorker] = queue.Queue(maxsize=1024)
     reader = threading.Thread(target=_receive, args=(sys.stdin.buffer, jobs), daemon=True)

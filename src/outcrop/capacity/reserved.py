@@ -1,0 +1,199 @@
+"""The capacity behind provisioned throughput: engines of their own, on CPUs of their own.
+
+Changes come one after another; requests look up their engine without waiting for any.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Final
+
+from outcrop.capacity.capacity import CapacityShort, Pool
+from outcrop.capacity.cpus import CpuLedger
+from outcrop.capacity.places import Places
+from outcrop.capacity.rates import START_WAIT_S
+from outcrop.capacity.seats import Held, Purchase, Seat, Turn
+from outcrop.capacity.served_models import model_of_arn
+from outcrop.catalog.catalog import Catalog, NoSuchModel
+from outcrop.catalog.model import Model
+from outcrop.config import Capacity as CapacityConfig
+from outcrop.engines.pool import EnginePool
+from outcrop.engines.protocol import Engine, EngineError, EngineNotReady
+from outcrop.engines.reserved import ReservedEngine
+from outcrop.stores.mirror import Mirror
+from outcrop.stores.model_records import ModelUnit, ProvisionedModel
+from outcrop.stores.resources import Resources
+
+log = logging.getLogger(__name__)
+
+_RETRY_S: Final = 30.0
+_SERVING: Final = ("InService", "Updating")
+
+
+class ReservedCapacity:
+    """``cpus`` are the machine's, where they are not to be asked for."""
+
+    def __init__(
+        self,
+        pool: EnginePool,
+        resources: Resources,
+        models: Mirror,
+        get_catalog: Callable[[], Catalog],
+        config: CapacityConfig,
+        cpus: Sequence[int] | None = None,
+    ) -> None:
+        self._engines = pool
+        self._models = models
+        self._get_catalog = get_catalog
+        self._ledger = CpuLedger(config.cpus, cpus)
+        self._places = Places(pool, resources, self._ledger, config.replicas)
+        self._seats: dict[str, Seat] = {}
+        self._missing: dict[str, str] = {}
+        self._changing = asyncio.Lock()
+        self._built = 0
+        self._tasks = set[asyncio.Task[None]]()
+        self._closed = False
+
+    def engine(self, arn: str) -> Engine:
+        seat = self._seats.get(arn)
+        if seat is None:
+            raise EngineNotReady(f"{arn} has no engine now. {self._missing.get(arn, '')}".rstrip())
+        return Turn(seat)
+
+    def pool(self) -> Pool:
+        return Pool(
+            self._ledger.cpus,
+            self._ledger.reservable,
+            self._ledger.by_holder(),
+            {
+                name: (rate.input_per_s, rate.output_per_s)
+                for name, rate in self._places.rates.known.items()
+            },
+        )
+
+    def problems(self) -> list[str]:
+        """The throughputs in service that have no engine, and why."""
+        failures = {arn: seat.reserved.failure for arn, seat in self._seats.items()}
+        missing = {**failures, **self._missing}
+        return [f"{arn} is not served: {why}" for arn, why in missing.items() if why]
+
+    async def reserve(self, arn: str, model: Model, units: int, unit: ModelUnit) -> None:
+        purchase, name = Purchase(arn, units, unit), _engine_of(model)
+        async with self._changing:
+            if arn in self._seats:
+                return
+            self._require_open()
+            held = await self._places.take(purchase, name)
+            try:
+                engine = await self._start(arn, name, model.engine_model, held)
+            except BaseException:
+                await self._places.give_back(arn, held)
+                raise
+            self._seats[arn] = Seat(purchase, held, engine, name, model.engine_model)
+            self._missing.pop(arn, None)
+            if held.cpus:
+                await self._places.remember(arn, name, held.cpus)
+
+    async def swap(self, arn: str, model: Model) -> None:
+        name = _engine_of(model)
+        async with self._changing:
+            self._require_open()
+            seat = self._seats.get(arn)
+            if seat is None:
+                raise EngineNotReady(f"{arn} has no engine now.")
+            if (seat.engine, seat.model) == (name, model.engine_model):
+                return
+            await self._places.require_room(seat, name)
+            new = await self._start(arn, name, model.engine_model, seat.held)
+            replacing = self._spawn(seat.replace(new, name, model.engine_model))
+            if seat.held.cpus:
+                await self._places.remember(arn, name, seat.held.cpus)
+        # Who stops waiting does not undo it.
+        await asyncio.shield(replacing)
+
+    async def release(self, arn: str) -> None:
+        """Returns at once: the CPUs go back when the engine has ended what it has begun."""
+        self._missing.pop(arn, None)
+        seat = self._seats.pop(arn, None)
+        if seat is not None:
+            self._spawn(self._retire(seat))
+        await self._places.forget(arn)
+
+    async def restore(self) -> None:
+        """Begins to give every throughput in service its engine again, with what it had."""
+        for item in self._models.list(ProvisionedModel):
+            if item.arn is not None and item.record.status in _SERVING:
+                self._missing.setdefault(item.arn, "")
+        for arn in await self._places.remembered():
+            if self._models.find_arn(arn) is None:
+                await self._places.forget(arn)
+        if self._missing:
+            self._spawn(self._restore())
+
+    async def close(self) -> None:
+        """Ends every engine, as a deployment does that stops."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        async with self._changing:
+            seats, self._seats = list(self._seats.values()), {}
+        await asyncio.gather(*(seat.reserved.close() for seat in seats))
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise EngineNotReady("The engines are shutting down.")
+
+    async def _start(self, arn: str, name: str, model: str | None, held: Held) -> ReservedEngine:
+        self._built += 1
+        engine = await self._engines.build_reserved(
+            held.replica or name, f"{arn.rpartition(':')[2]} ({self._built})", held.cpus, model
+        )
+        try:
+            await engine.start(START_WAIT_S)
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    async def _retire(self, seat: Seat) -> None:
+        try:
+            await seat.end()
+        finally:
+            async with self._changing:
+                if not self._closed:
+                    await self._places.give_back(seat.purchase.arn, seat.held)
+
+    async def _restore(self) -> None:
+        while self._missing:
+            for arn in list(self._missing):
+                await self._restore_one(arn)
+            if self._missing:
+                await asyncio.sleep(_RETRY_S)
+
+    async def _restore_one(self, arn: str) -> None:
+        item = self._models.find_arn(arn)
+        if item is None or item.record.status not in _SERVING:
+            self._missing.pop(arn, None)
+            return
+        record: ProvisionedModel = item.record
+        try:
+            model = model_of_arn(self._models, self._get_catalog(), record.model, item.place.region)
+            await self.reserve(arn, model, record.units, record.unit)
+        except (CapacityShort, EngineError, NoSuchModel) as error:
+            if self._missing.get(arn) != str(error):
+                log.warning("%s has no engine: %s", arn, error)
+            self._missing[arn] = str(error)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _engine_of(model: Model) -> str:
+    if model.engine is None:
+        raise CapacityShort(f"No engine serves {model.id!r} in this deployment.")
+    return model.engine
