@@ -252,8 +252,15 @@ async def test_a_model_of_another_provider_takes_leave_of_the_marketplace(closed
     }
 
 
-SOLD = [JURASSIC, "ai21.j2-ultra-v1", CLAUDE, f"{CLAUDE}:0:100k", INSTANT]
-SOLD += ["stability.stable-diffusion-xl-v0", "cohere.command-text-v14"]
+SOLD = [
+    JURASSIC,
+    "ai21.j2-ultra-v1",
+    CLAUDE,
+    f"{CLAUDE}:0:100k",
+    INSTANT,
+    "stability.stable-diffusion-xl-v0",
+    "cohere.command-text-v14",
+]
 
 
 async def test_subscriptions_are_limited_to_the_products_of_a_policy(closed: Inside) -> None:
@@ -402,7 +409,7 @@ async def test_one_of_many_agreements_is_made(boss: Client) -> None:
     )
     refused = [each for each in outcomes if isinstance(each, ClientError)]
     assert len(refused) == 7
-    assert {each.response["Error"]["Code"] for each in refused} == {"ConflictException"}
+    assert all("(ConflictException)" in str(each) for each in refused)
 
 
 async def test_both_accounts_have_access_of_their_own(closed: Inside, boss: Client) -> None:

@@ -4,10 +4,11 @@ Written to the data directory itself, in one transaction; a running server goes 
 second. An operator needs neither a use case nor leave of the Marketplace, and leaves a record.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -49,6 +50,9 @@ RegionsOption = Annotated[
     list[str] | None,
     typer.Option("--region", help="A region, any number of times; all without it."),
 ]
+
+
+_REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,9 @@ def _choose(
             raise StoreError(f"There is no account {account}. See: outcrop accounts list")
         accounts = [account]
     wanted = list(dict.fromkeys(regions))
+    for region in wanted:
+        if not _REGION.fullmatch(region):
+            raise StoreError(f"{region!r} is not the name of a region, such as us-east-1.")
     bases = _bases(catalog.all(), patterns)
     offered = [
         (region, base)

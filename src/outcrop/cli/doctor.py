@@ -20,6 +20,7 @@ from outcrop.objects.program import find_weed
 from outcrop.objects.protocol import StoreMissing
 from outcrop.server import status
 from outcrop.stores.failures import StoreError
+from outcrop.stores.model_access import accounts_without
 
 MIN_FREE_BYTES = 2**30
 
@@ -77,6 +78,28 @@ def _state(config: Config) -> Iterator[Finding]:
 async def _account(config: Config) -> str:
     async with state_of(config) as state:
         return state.foundation.account
+
+
+def _access(config: Config) -> Iterator[Finding]:
+    if config.access.default == "all":
+        yield Finding("access: every account may use every model (access.default)")
+        return
+    try:
+        accounts = asyncio.run(_without_access(config))
+    except (StoreError, SealedSecretError):
+        # Told of the state as a whole.
+        return
+    for account in accounts:
+        mend = f"outcrop access grant --all --account {account}"
+        yield Finding(f"access: account {account} may use no model", mend)
+    if not accounts:
+        yield Finding("access: every account may use models (outcrop access list)")
+
+
+async def _without_access(config: Config) -> list[str]:
+    async with state_of(config) as state:
+        accounts = (item.name for item in state.stores.directory.accounts())
+        return accounts_without(state.stores.models, accounts)
 
 
 def _port(config: Config) -> Iterator[Finding]:
@@ -142,6 +165,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _packages,
     _disk,
     _state,
+    _access,
     _port,
     _endpoints,
     _engines,

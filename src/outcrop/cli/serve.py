@@ -12,6 +12,7 @@ from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors
 from outcrop.config import load
 from outcrop.server.deployment import Deployment
 from outcrop.server.run import serve as run_gateway
+from outcrop.stores.model_access import accounts_without
 
 if sys.platform == "win32":
     _run = asyncio.run
@@ -44,9 +45,24 @@ def _announce(url: str, deployment: Deployment) -> None:
     typer.echo(f"Outcrop listens on {url} (state in {data_dir}).")
     if foundation.is_new:
         typer.echo(f"A new account {foundation.account} with an administrator was created.")
-    typer.echo(f'Use it:  eval "$(outcrop env --data-dir {shlex.quote(str(data_dir))})"')
+    place = f"--data-dir {shlex.quote(str(data_dir))}"
+    typer.echo(f'Use it:  eval "$(outcrop env {place})"')
+    without = _without_access(deployment)
+    if len(without) == 1:
+        grant = f"outcrop access grant --all --account {without[0]} {place}"
+        typer.echo(f"Account {without[0]} may use no model yet. Grant access:  {grant}")
+    elif without:
+        grant = f"outcrop access grant --all {place}"
+        typer.echo(f"{len(without)} accounts may use no model yet. Grant access:  {grant}")
     for line in _served_by(deployment.catalog):
         typer.echo(line)
+
+
+def _without_access(deployment: Deployment) -> list[str]:
+    if deployment.config.access.default == "all":
+        return []
+    stores = deployment.state.stores
+    return accounts_without(stores.models, (item.name for item in stores.directory.accounts()))
 
 
 def _served_by(catalog: Catalog) -> list[str]:

@@ -1,8 +1,9 @@
 """Writes which models accounts may use: a removed access is kept, since it says no as well."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from outcrop.stores.mirror import Mirror
 from outcrop.stores.model_records import ModelAccess
 from outcrop.stores.resources import Place, Transaction
 
@@ -30,3 +31,11 @@ async def put_accesses(
     for item in changed:
         await transaction.put(item)
     return [*added, *(item.place for item in changed)]
+
+
+def accounts_without(models: Mirror, accounts: Iterable[str]) -> list[str]:
+    """Those that were granted no model anywhere."""
+    granted = {
+        item.place.account for item in models.list(ModelAccess) if item.record.status == "granted"
+    }
+    return [account for account in accounts if account not in granted]
