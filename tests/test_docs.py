@@ -55,6 +55,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
     assert keys(section("## `[master_key]`")) == members(config.MasterKeySource)
     assert keys(section("## `[services.s3]`")) == members(config.S3)
     assert keys(section("## `[endpoints]`")) == members(config.Endpoints)
+    assert keys(section("## `[access]`")) == members(config.ModelAccess)
     assert keys(section("## `[[bind]]`")) == members(config.Binding)
 
 

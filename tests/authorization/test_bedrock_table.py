@@ -1,5 +1,6 @@
 """What each Bedrock operation asks leave for."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -32,6 +33,17 @@ SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 HERE = f"arn:aws:bedrock:us-east-1:{ACCOUNT}"
 TABLE = Path(bedrock.__file__).with_suffix(".toml")
 MODELS = "arn:aws:bedrock:us-east-1::foundation-model"
+SEED = Path(__file__).resolve().parents[2] / "../shared/seed-examples"
+MODEL_ACCESS = (
+    "CreateFoundationModelAgreement",
+    "DeleteFoundationModelAgreement",
+    "DeleteFoundationModelEntitlement",
+    "GetFoundationModelAvailability",
+    "GetUseCaseForModelAccess",
+    "ListFoundationModelAgreementOffers",
+    "PutFoundationModelEntitlement",
+    "PutUseCaseForModelAccess",
+)
 NO_MODELS = Mirror(Resources(cast(Any, None)), TOPIC, MIRRORED)
 
 
@@ -100,6 +112,18 @@ def test_a_profile_of_elsewhere_is_asked_for_all_the_same() -> None:
 def test_another_spelling_of_a_model_is_that_model(prefix: str) -> None:
     (access,) = asked("InvokeModel", modelId=f"{prefix}anthropic.claude-instant-v1:2:100K")
     assert access.resource == f"{MODELS}/anthropic.claude-instant-v1:2:100k"
+
+
+def test_the_console_s_policy_allows_what_model_access_asks_for() -> None:
+    """RUN-187 names the actions, on every resource; removal has the action of granting."""
+    policy = json.loads((SEED / "RUN-187.json").read_text(encoding="utf-8"))
+    allowed = set(policy["Statement"][0]["Action"])
+    for operation in MODEL_ACCESS:
+        (place,) = places(operation, modelId=CLAUDE)
+        assert place[1] == "*"
+        assert place[0] in allowed
+    (removal,) = places("DeleteFoundationModelEntitlement", modelId=CLAUDE)
+    assert removal == ("bedrock:PutFoundationModelEntitlement", "*")
 
 
 @pytest.mark.parametrize("kind", ["custom-model/amazon.titan/abc", "provisioned-model/abc"])
