@@ -16,9 +16,19 @@ from outcrop.stores.failures import NoSuchItem, StoreError
 from outcrop.stores.operator_actions import record_action
 from outcrop.stores.quota_records import OPEN, QuotaRequest, QuotaValue
 from outcrop.stores.resources import Item, Place, Resources, Transaction, View
+from outcrop.stores.support_cases import (
+    NewCase,
+    TooManyCommunications,
+    answer,
+    find_case,
+    open_case,
+    resolve,
+)
 
 MAX_OPEN: Final = 20
 """Open requests of one account in all its regions, as Service Quotas itself has it."""
+
+_SUPPORT: Final = "Outcrop Support"
 
 MAX_VALUE: Final = 10_000_000_000
 """As Service Quotas' model has it."""
@@ -26,6 +36,10 @@ MAX_VALUE: Final = 10_000_000_000
 
 class AlreadyOpen(StoreError):
     """One quota has one open request."""
+
+
+class AlreadyDecided(StoreError):
+    pass
 
 
 class TooManyOpen(StoreError):
@@ -85,6 +99,29 @@ async def get_request(view: View, id: str) -> Item[QuotaRequest]:
     )
 
 
+async def open_case_about(resources: Resources, place: Place, by: str) -> Item[QuotaRequest]:
+    """A support case about an open request that has none. Raises ``NoSuchItem``,
+    ``AlreadyOpen``, ``AlreadyDecided``, ``TooManyCases``."""
+    async with resources.writing() as transaction:
+        request = await transaction.get(QuotaRequest, place)
+        record = request.record
+        if record.case is not None:
+            raise AlreadyOpen(f"The request {place.name} has the support case {record.case}.")
+        if record.status not in OPEN:
+            raise AlreadyDecided(f"The request {place.name} is {record.status}.")
+        new = NewCase(
+            subject=f"Quota increase: {record.name}",
+            body=(
+                f"Request {place.name} asks for {record.desired:.10g} in {place.region}: "
+                f"{record.name} ({record.code})."
+            ),
+            by=by,
+        )
+        case = await open_case(transaction, place.account, new)
+        changes: dict[str, Any] = {"status": "CASE_OPENED", "case": case.record.display_id}
+        return await _change(transaction, request, **changes)
+
+
 async def approve(
     resources: Resources, book: QuotaBook, id: str, operator: str, value: float | None = None
 ) -> Item[QuotaRequest]:
@@ -128,11 +165,32 @@ async def set_value(
 async def _open_request(transaction: Transaction, id: str) -> Item[QuotaRequest]:
     request = await get_request(transaction, id)
     if request.record.status not in OPEN:
-        raise StoreError(f"The quota request {id} is {request.record.status} already.")
+        raise AlreadyDecided(f"The quota request {id} is {request.record.status} already.")
     return request
 
 
 async def _decide(
+    transaction: Transaction, request: Item[QuotaRequest], **changes: Any
+) -> Item[QuotaRequest]:
+    """The support case about it ends with an answer that tells the decision."""
+    decided = await _change(transaction, request, **changes)
+    record = decided.record
+    case = None if record.case is None else await find_case(transaction, record.case)
+    if case is None or case.record.status == "resolved":
+        return decided
+    told = (
+        f"{record.name} is {record.granted:.10g} now."
+        if record.status == "APPROVED"
+        else f"The request was denied: {record.reason}"
+    )
+    try:
+        await answer(transaction, case, told, _SUPPORT, "resolved")
+    except TooManyCommunications:
+        await resolve(transaction, case)
+    return decided
+
+
+async def _change(
     transaction: Transaction, request: Item[QuotaRequest], **changes: Any
 ) -> Item[QuotaRequest]:
     record = msgspec.structs.replace(request.record, **changes)

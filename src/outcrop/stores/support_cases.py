@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from outcrop.stores.failures import NoSuchItem, StoreError
+from outcrop.stores.quota_records import OPEN, QuotaRequest
 from outcrop.stores.resources import Item, Place, Transaction, View
 from outcrop.stores.support_records import (
     SERVICE_LIMITS,
@@ -102,12 +103,23 @@ async def reply(
 async def answer(transaction: Transaction, case: Case, body: str, by: str, status: Status) -> Case:
     """The operator writes, and says how the case stands then."""
     record = msgspec.structs.replace(case.record, status=status)
+    if status == "resolved":
+        await _close_requests(transaction, case)
     return await _write(transaction, replace(case, record=record), body, by, ())
 
 
 async def resolve(transaction: Transaction, case: Case) -> Case:
     record = msgspec.structs.replace(case.record, status="resolved")
+    await _close_requests(transaction, case)
     return await transaction.put(replace(case, record=record))
+
+
+async def _close_requests(transaction: Transaction, case: Case) -> None:
+    """A quota request that the case is about, and that nobody has decided, ends with it."""
+    for request in await transaction.list(QuotaRequest, account=case.place.account):
+        if request.record.case == case.record.display_id and request.record.status in OPEN:
+            closed = msgspec.structs.replace(request.record, status="CASE_CLOSED")
+            await transaction.put(replace(request, record=closed))
 
 
 async def communications_of(view: View, case: Case) -> list[Communication]:

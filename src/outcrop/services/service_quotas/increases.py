@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from outcrop.errors import ServiceError
 from outcrop.quotas.requests import (
+    AlreadyDecided,
     AlreadyOpen,
     NotGreater,
     TooManyOpen,
     make_request,
+    open_case_about,
 )
 from outcrop.services.call import Call
 from outcrop.services.operation import operation
@@ -22,8 +24,10 @@ from outcrop.services.service_quotas.quotas import (
     quota_arn,
     require_service,
 )
+from outcrop.stores.failures import NoSuchItem
 from outcrop.stores.quota_records import QuotaRequest
 from outcrop.stores.resources import Item, Place
+from outcrop.stores.support_cases import TooManyCases
 from outcrop.wire import json
 
 _REMEMBERED: Final = timedelta(days=90)
@@ -64,8 +68,22 @@ async def get_requested_service_quota_change(
     async with call.stores.resources.reading() as view:
         request = await view.find(QuotaRequest, place)
     if request is None:
-        raise no_such_resource("The request failed because the specified request does not exist.")
+        raise _no_such_request()
     return {"RequestedQuota": _described(request)}
+
+
+@operation
+async def create_support_case(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    place = Place(call.account, call.region, params["RequestId"])
+    try:
+        await open_case_about(call.stores.resources, place, call.caller.arn)
+    except NoSuchItem as error:
+        raise _no_such_request() from error
+    except AlreadyOpen as error:
+        raise ServiceError("ResourceAlreadyExistsException", str(error)) from error
+    except (AlreadyDecided, TooManyCases) as error:
+        raise ServiceError("InvalidResourceStateException", str(error)) from error
+    return {}
 
 
 @operation
@@ -123,6 +141,10 @@ def _described(request: Item[QuotaRequest]) -> dict[str, Any]:
     if request.changed_at != request.created_at:
         described["LastUpdated"] = request.changed_at
     return described
+
+
+def _no_such_request() -> ServiceError:
+    return no_such_resource("The request failed because the specified request does not exist.")
 
 
 def _illegal(message: str) -> ServiceError:
