@@ -1,6 +1,9 @@
-"""A rate that is exceeded, in AWS's words, with the time to wait for SDKs that read it."""
+"""A rate that is exceeded, in AWS's words, with the time to wait for the SDKs that read it.
 
-import math
+Of botocore and the SDK for JavaScript the milliseconds are read, by the latter and by others
+``retry-after`` in whole seconds: the first of the two counts.
+"""
+
 from typing import Final
 
 from outcrop.errors import ThrottlingException
@@ -11,7 +14,11 @@ _TOKENS: Final = "Too many tokens, please wait before trying again."
 
 
 def throttling_error(error: LimitExceeded) -> ThrottlingException:
+    """Without a time where waiting does not help."""
     refusal = ThrottlingException(_REQUESTS if error.charge.unit == "requests" else _TOKENS)
     if error.retry_after_s is not None:
-        refusal.headers["x-amz-retry-after"] = str(math.ceil(error.retry_after_s * 1000))
+        # Whole microseconds first: a float like 1.1 is a little more than that.
+        wait_us = round(error.retry_after_s * 1e6)
+        refusal.headers["x-amz-retry-after"] = str(-(-wait_us // 1000))
+        refusal.headers["retry-after"] = str(-(-wait_us // 1_000_000))
     return refusal
