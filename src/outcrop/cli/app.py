@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "quotas": ("outcrop.cli.quotas", "app"),
     "billing": ("outcrop.cli.billing", "billing"),
     "health": ("outcrop.cli.health", "health"),
+    "support": ("outcrop.cli.support", "app"),
     "tls": ("outcrop.cli.tls", "app"),
 }
 _GROUPS: Final = {
@@ -37,6 +38,7 @@ _GROUPS: Final = {
     "models": "Models: what serves them, files, bindings.",
     "policy": "What somebody may and why; whether a policy is one.",
     "quotas": "Quotas of accounts, and requests for more.",
+    "support": "Support cases and plans of accounts.",
     "tls": "A local authority and a certificate of it.",
 }
 

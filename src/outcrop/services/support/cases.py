@@ -17,8 +17,8 @@ from outcrop.services.support.offers import (
     plan_of,
 )
 from outcrop.services.support.requests import (
+    Span,
     get_own_case,
-    is_between,
     no_such_case,
     refuse_dry_run,
     refuse_uploads,
@@ -76,9 +76,10 @@ async def create_case(call: Call, params: Mapping[str, Any]) -> dict[str, str]:
 async def describe_cases(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     if "language" in params:
         check_language(params)
+    span = Span.of(params)
     async with call.stores.resources.reading() as view:
         cases = await _asked_for(view, call, params)
-        found = [each for each in cases if _fits(each, params)]
+        found = [each for each in cases if _fits(each, params) and span.holds(each.created_at)]
         refuse_dry_run(params)
         answer = page(call.operation, params, [_described(each) for each in found])
         if params.get("includeCommunications", True):
@@ -123,9 +124,7 @@ async def _asked_for(view: View, call: Call, params: Mapping[str, Any]) -> list[
 def _fits(case: Case, params: Mapping[str, Any]) -> bool:
     if case.record.status == "resolved" and not params.get("includeResolvedCases", False):
         return False
-    if params.get("language", case.record.language) != case.record.language:
-        return False
-    return is_between(case.created_at, params)
+    return params.get("language", case.record.language) == case.record.language
 
 
 def _subject(params: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@ from outcrop.services.call import Call
 from outcrop.services.operation import operation
 from outcrop.services.support.attachments import take_files
 from outcrop.services.support.requests import (
+    Span,
     get_own_case,
-    is_between,
     refuse_dry_run,
     refuse_uploads,
     render_time,
@@ -28,10 +28,11 @@ _MOST_COPIED: Final = 10
 
 @operation
 async def describe_communications(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
+    span = Span.of(params)
     async with call.stores.resources.reading() as view:
         case = await get_own_case(view, call, params["caseId"])
         written = await communications_of(view, case)
-    found = [described(each) for each in written if is_between(each.created_at, params)]
+    found = [described(each) for each in written if span.holds(each.created_at)]
     refuse_dry_run(params)
     return page(call.operation, params, found)
 

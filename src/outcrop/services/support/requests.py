@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -46,9 +47,21 @@ def no_such_case(identifier: str | None) -> ServiceError:
     )
 
 
-def is_between(moment: datetime, params: Mapping[str, Any]) -> bool:
-    after, before = _time(params, "afterTime"), _time(params, "beforeTime")
-    return (after is None or moment >= after) and (before is None or moment <= before)
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From ``after`` to ``before``, both taken along."""
+
+    after: datetime | None
+    before: datetime | None
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> "Span":
+        return cls(_time(params, "afterTime"), _time(params, "beforeTime"))
+
+    def holds(self, moment: datetime) -> bool:
+        if self.after is not None and moment < self.after:
+            return False
+        return self.before is None or moment <= self.before
 
 
 def render_time(moment: datetime) -> str:
