@@ -32,7 +32,7 @@ class Rates:
     async def find(self, engine: str) -> EngineRate | None:
         """Raises EngineError where the engine's model is not there."""
         async with self._resources.reading() as view:
-            item = await view.find(EngineRate, self._place(engine))
+            item = await view.find(EngineRate, self.place(engine))
         if item is not None:
             self.known[engine] = item.record
         return item.record if item else None
@@ -40,7 +40,7 @@ class Rates:
     async def measure(self, engine: str, cpu: int) -> EngineRate:
         """Takes some seconds on ``cpu``, on which nothing else should run, and keeps the result in
         place of any before. Raises EngineError."""
-        place = self._place(engine)
+        place = self.place(engine)
         rate = await self._run(engine, cpu)
         record = EngineRate(
             input_per_s=rate.input_per_s,
@@ -70,7 +70,8 @@ class Rates:
         finally:
             await reserved.close()
 
-    def _place(self, engine: str) -> Place:
+    def place(self, engine: str) -> Place:
+        """Where the rate of the engine's model file on this machine is kept."""
         file = hashlib.sha256(self._pool.fingerprint(engine).encode()).hexdigest()[:16]
         return Place("", "", f"{self._machine}/{engine}/{file}")
 

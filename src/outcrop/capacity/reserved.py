@@ -11,7 +11,7 @@ from typing import Final
 from outcrop.capacity.capacity import CapacityShort, Pool
 from outcrop.capacity.cpus import CpuLedger
 from outcrop.capacity.places import Places
-from outcrop.capacity.rates import START_WAIT_S
+from outcrop.capacity.rates import START_WAIT_S, Rates
 from outcrop.capacity.seats import Held, Purchase, Seat, Turn
 from outcrop.capacity.served_models import model_of_arn
 from outcrop.catalog.catalog import Catalog, NoSuchModel
@@ -67,9 +67,13 @@ class ReservedCapacity:
             self._ledger.by_holder(),
             {
                 name: (rate.input_per_s, rate.output_per_s)
-                for name, rate in self._places.rates.known.items()
+                for name, rate in self.rates.known.items()
             },
         )
+
+    @property
+    def rates(self) -> Rates:
+        return self._places.rates
 
     def problems(self) -> list[str]:
         """The throughputs in service that have no engine, and why."""
