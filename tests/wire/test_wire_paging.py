@@ -1,6 +1,6 @@
 """Pages: every item once, tokens that only their own request takes back."""
 
-import base64
+import re
 from typing import Any
 
 import pytest
@@ -60,7 +60,7 @@ def test_a_list_that_shrank_ends() -> None:
 TOKEN = page(MODELS, {"maxResults": 2}, ITEMS)["nextToken"]
 FOREIGN = page(load_service("bedrock").operations["ListGuardrails"], {"maxResults": 2}, ITEMS)
 FILTERED = page(MODELS, {"maxResults": 2, "nameContains": "a"}, ITEMS)
-MOVED = bytearray(base64.urlsafe_b64decode(TOKEN))
+MOVED = bytearray.fromhex(TOKEN)
 MOVED[4] += 1
 
 
@@ -73,15 +73,21 @@ MOVED[4] += 1
         "=",
         TOKEN[:-1],
         TOKEN + "AAAA",
-        TOKEN.swapcase(),
+        TOKEN.upper(),
         FOREIGN["nextToken"],
         FILTERED["nextToken"],
-        base64.urlsafe_b64encode(MOVED).decode(),
+        MOVED.hex(),
+        f"{TOKEN[:2]} {TOKEN[2:]}",
     ],
 )
 def test_tampered_and_foreign_tokens_are_refused(token: str) -> None:
     with pytest.raises(ValidationException, match="The nextToken value is not valid"):
         page(MODELS, {"nextToken": token}, ITEMS)
+
+
+def test_a_token_is_one_for_every_service_s_own_pattern() -> None:
+    # Service Quotas' has neither - nor _, others have neither + nor /.
+    assert re.fullmatch(r"[a-zA-Z0-9]+", TOKEN)
 
 
 def test_an_operation_without_pages_is_refused() -> None:
