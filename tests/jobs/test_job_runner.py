@@ -360,6 +360,43 @@ async def test_no_more_than_so_many_jobs_run_at_a_time(node: Node) -> None:
     assert len(work.jobs) == 7
 
 
+async def test_a_database_out_of_reach_for_a_while_ends_nothing(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Work()
+    runner = await node.runner(work, QUICK)
+    await node.submit()
+    node.write("ALTER TABLE jobs RENAME TO away")
+    runner.start()
+    await eventually(lambda: "jobs were not looked for" in caplog.text)
+    node.write("ALTER TABLE away RENAME TO jobs")
+    await node.until("done")
+    assert len(work.jobs) == 1
+
+
+async def test_what_came_of_a_job_but_was_not_written_down_is_found_out_again(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked = asyncio.Event()
+
+    async def hide(job: Job) -> None:
+        await looked.wait()
+        if job.attempt == 1:
+            node.write("ALTER TABLE jobs RENAME TO away")
+
+    work, clock = Work(hide), Clock()
+    runner = await node.runner(work, Pace(clock=clock))
+    await node.submit()
+    await runner.poll()
+    looked.set()
+    await eventually(lambda: "was not written down" in caplog.text)
+    node.write("ALTER TABLE away RENAME TO jobs")
+    assert node.row()["state"] == "running"
+    clock.ms += 30_000
+    assert (await round_of(runner, node, clock))["state"] == "done"
+    assert [job.attempt for job in work.jobs] == [1, 2]
+
+
 async def test_two_runners_do_every_job_once_and_no_subject_twice_at_a_time(node: Node) -> None:
     busy: set[str] = set()
     clashes: list[str] = []

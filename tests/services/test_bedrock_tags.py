@@ -9,11 +9,20 @@ import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis.strategies import lists, sampled_from, text, tuples
-from in_process import Client, Inside, whole
+from in_process import ADMIN, Client, Inside, whole
 from running_gateways import ACCOUNT
 from statements import OTHER, allow, document
 
-from outcrop.errors import TooManyTagsException, ValidationException
+from outcrop.errors import (
+    ResourceNotFoundException,
+    TooManyTagsException,
+    ValidationException,
+)
+from outcrop.services.bedrock.tagging import (
+    list_tags_for_resource,
+    tag_resource,
+    untag_resource,
+)
 from outcrop.services.tagging import MAX_TAGS, read_tags
 from outcrop.stores.model_records import (
     TAGGABLE,
@@ -210,7 +219,6 @@ async def test_keys_and_values_have_lengths_and_characters(
         arn_of("guardrail/zzzzzzzzzzzz"),
         arn_of("model-invocation-job/zzzzzzzzzzzz"),
         MODEL.replace("us-east-1", "us-west-2"),
-        MODEL.replace(ACCOUNT, OTHER),
         MODEL[:-1] + "m",
         "a-name-of-twenty-characters-and-more",
     ],
@@ -231,20 +239,54 @@ async def test_what_is_no_arn_of_a_taggable_resource_is_invalid(arn: str, admin:
     assert f"Value '{arn}' at 'resourceARN' failed to satisfy constraint" in message
 
 
-async def test_resources_of_other_accounts_and_regions_are_out_of_reach(
-    inside: Inside, admin: Client
-) -> None:
-    resource = "provisioned-model/abcdefghijkl"
+async def test_resources_of_other_regions_are_not_there(inside: Inside, admin: Client) -> None:
+    far = await make(inside, "provisioned-model/abcdefghijkl", region="eu-west-1")
+    assert await refusal(tags_of(admin, far)) == NOT_FOUND
+    assert await refusal(tag(admin, far, owner="us")) == NOT_FOUND
+    assert await refusal(untag(admin, far, "owner")) == NOT_FOUND
+
+
+async def test_resources_of_other_accounts_are_out_of_reach(inside: Inside, admin: Client) -> None:
+    theirs = await make(inside, "provisioned-model/abcdefghijkl", account=OTHER)
     other = inside.client(await inside.user(OTHER, "anne", document(allow("*"))))
-    theirs = await make(inside, resource, account=OTHER)
-    far = await make(inside, resource, region="eu-west-1")
     await tag(other, theirs, owner="them")
-    for arn in (theirs, far):
-        assert await refusal(tags_of(admin, arn)) == NOT_FOUND
-        assert await refusal(tag(admin, arn, owner="us")) == NOT_FOUND
-        assert await refusal(untag(admin, arn, "owner")) == NOT_FOUND
-    assert await refusal(tags_of(other, far)) == NOT_FOUND
+    for asked in (tags_of(admin, theirs), tag(admin, theirs, o="us"), untag(admin, theirs, "o")):
+        code, _ = await refusal(asked)
+        assert code == "AccessDeniedException"
+    # Nor would the handler find it, whatever a policy said.
+    params: dict[str, Any] = {"resourceARN": theirs, "tags": [], "tagKeys": []}
+    for handler in (tag_resource, untag_resource, list_tags_for_resource):
+        with pytest.raises(ResourceNotFoundException):
+            await handler(inside.call(inside.caller(ADMIN)), params)
     assert await tags_of(other, theirs) == {"owner": "them"}
+
+
+async def test_policies_go_by_the_tags_of_a_request(inside: Inside, model: str) -> None:
+    team = {"Condition": {"StringEquals": {"aws:RequestTag/team": "search"}}}
+    grants = document(
+        allow("bedrock:TagResource", model, **team), allow("bedrock:ListTagsForResource", model)
+    )
+    anne = inside.client(await inside.user(ACCOUNT, "anne", grants))
+    await tag(anne, model, team="search")
+    for refused in (tag(anne, model, team="ads"), untag(anne, model, "team")):
+        code, _ = await refusal(refused)
+        assert code == "AccessDeniedException"
+    assert await tags_of(anne, model) == {"team": "search"}
+
+
+async def test_policies_go_by_the_tags_of_the_resource(
+    inside: Inside, admin: Client, model: str
+) -> None:
+    mine = {"Condition": {"StringEquals": {"aws:ResourceTag/team": "search"}}}
+    grants = document(allow("bedrock:ListTagsForResource", model, **mine))
+    anne = inside.client(await inside.user(ACCOUNT, "anne", grants))
+    code, _ = await refusal(tags_of(anne, model))
+    assert code == "AccessDeniedException"
+    await tag(admin, model, team="search")
+    assert await tags_of(anne, model) == {"team": "search"}
+    await tag(admin, model, team="ads")
+    code, _ = await refusal(tags_of(anne, model))
+    assert code == "AccessDeniedException"
 
 
 KEYS = text("aAbB:wWsS", min_size=1, max_size=5)
