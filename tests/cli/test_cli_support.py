@@ -87,7 +87,7 @@ def test_a_case_is_listed_shown_answered_and_resolved(
         ("Outcrop Support", "It is not grey any more."),
     ]
     done = actions(tmp_path)
-    assert [each.action for each in done] == ["AnswerCase", "AnswerCase", "ResolveCase"]
+    assert [each.action for each in done] == ["support.answer", "support.answer", "support.resolve"]
     assert {each.resource for each in done} == {case_id}
     assert done[-1].detail == {"was": "work-in-progress"}
     assert all(each.operator for each in done)

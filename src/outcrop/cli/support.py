@@ -26,6 +26,7 @@ from outcrop.stores.failures import StoreError
 from outcrop.stores.operator_actions import record_action
 from outcrop.stores.resources import Place
 from outcrop.stores.support_cases import (
+    OPERATOR,
     Case,
     Communication,
     answer as answer_case,
@@ -38,9 +39,6 @@ from outcrop.stores.support_cases import (
 from outcrop.stores.support_records import Plan, Status, SupportCase
 
 app = typer.Typer(no_args_is_help=True)
-
-OPERATOR = "Outcrop Support"
-"""Who answers, as accounts see it."""
 
 _PLANS = cast("tuple[Plan, ...]", get_args(Plan))
 _ANSWERED = cast("tuple[Status, ...]", ("pending-customer-action", "work-in-progress", "opened"))
@@ -128,7 +126,7 @@ def answer(
             found = await get_case(transaction, case)
             answered = await answer_case(transaction, found, _body(text), OPERATOR, chosen)
             detail = {"status": chosen}
-            await record_action(transaction, found.place, "AnswerCase", operator_name(), detail)
+            await record_action(transaction, found.place, "support.answer", operator_name(), detail)
         return answered
 
     with plain_errors():
@@ -156,7 +154,9 @@ def resolve(
                 body = _body(text)
                 resolved = await answer_case(transaction, found, body, OPERATOR, "resolved")
             detail = {"was": found.record.status}
-            await record_action(transaction, found.place, "ResolveCase", operator_name(), detail)
+            await record_action(
+                transaction, found.place, "support.resolve", operator_name(), detail
+            )
         return resolved
 
     with plain_errors():
@@ -184,7 +184,7 @@ def plan(
         async with state.stores.resources.writing() as transaction:
             detail = {"plan": name, "was": await find_plan(transaction, place.account) or "none"}
             await set_plan(transaction, place.account, chosen)
-            await record_action(transaction, place, "SetSupportPlan", operator_name(), detail)
+            await record_action(transaction, place, "support.plan", operator_name(), detail)
         return chosen
 
     with plain_errors():

@@ -17,6 +17,7 @@ from outcrop.stores.operator_actions import record_action
 from outcrop.stores.quota_records import OPEN, QuotaRequest, QuotaValue
 from outcrop.stores.resources import Item, Place, Resources, Transaction, View
 from outcrop.stores.support_cases import (
+    OPERATOR,
     NewCase,
     TooManyCommunications,
     answer,
@@ -27,8 +28,6 @@ from outcrop.stores.support_cases import (
 
 MAX_OPEN: Final = 20
 """Open requests of one account in all its regions, as Service Quotas itself has it."""
-
-_SUPPORT: Final = "Outcrop Support"
 
 MAX_VALUE: Final = 10_000_000_000
 """As Service Quotas' model has it."""
@@ -184,7 +183,7 @@ async def _decide(
         else f"The request was denied: {record.reason}"
     )
     try:
-        await answer(transaction, case, told, _SUPPORT, "resolved")
+        await answer(transaction, case, told, OPERATOR, "resolved")
     except TooManyCommunications:
         await resolve(transaction, case)
     return decided

@@ -27,6 +27,9 @@ from outcrop.stores.support_records import (
 Case = Item[SupportCase]
 Communication = Item[SupportCommunication]
 
+OPERATOR: Final = "Outcrop Support"
+"""Who answers, as accounts see it."""
+
 MOST_OPEN_CASES: Final = 50
 """Of an account, at the same time."""
 
