@@ -56,6 +56,8 @@ def test_every_setting_is_documented_and_no_other() -> None:
     assert keys(section("## `[services.s3]`")) == members(config.S3)
     assert keys(section("## `[endpoints]`")) == members(config.Endpoints)
     assert keys(section("## `[access]`")) == members(config.ModelAccess)
+    assert keys(section("## `[quotas]`")) == members(config.Quotas)
+    assert keys(section("## `[capacity]`")) == members(config.Capacity)
     assert keys(section("## `[[bind]]`")) == members(config.Binding)
 
 
@@ -77,7 +79,7 @@ def test_defaults_of_engines_are_the_documented_ones(kind: str) -> None:
 
 def test_the_examples_are_a_valid_configuration(tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
-    assert len(examples) == len(KINDS) + 4
+    assert len(examples) == len(KINDS) + 5
     whole = [*re.findall(r"```toml\n(.*?)```", README, re.DOTALL), "\n".join(examples)]
     for number, text in enumerate(whole):
         file = tmp_path / f"{number}.toml"
