@@ -55,10 +55,14 @@ class ReservedCapacity:
         self._closed = False
 
     def engine(self, arn: str) -> Engine:
+        return Turn(self.seat(arn))
+
+    def seat(self, arn: str) -> Seat:
+        """Raises EngineNotReady where there is none."""
         seat = self._seats.get(arn)
         if seat is None:
             raise EngineNotReady(f"{arn} has no engine now. {self._missing.get(arn, '')}".rstrip())
-        return Turn(seat)
+        return seat
 
     def pool(self) -> Pool:
         return Pool(
@@ -102,9 +106,7 @@ class ReservedCapacity:
         name = _engine_of(model)
         async with self._changing:
             self._require_open()
-            seat = self._seats.get(arn)
-            if seat is None:
-                raise EngineNotReady(f"{arn} has no engine now.")
+            seat = self.seat(arn)
             if (seat.engine, seat.model) == (name, model.engine_model):
                 return
             await self._places.require_room(seat, name)
