@@ -28,6 +28,8 @@ from in_process import ADMIN, Client, Inside, Keys, running_inside
 from statements import ACCOUNT, OTHER, allow, document
 
 from outcrop.config import ModelAccess as AccessConfig
+from outcrop.errors import AccessDeniedException
+from outcrop.services.model_access import require_access_in
 from outcrop.stores.model_records import CustomModel, ModelAccess, ModelUnit, ProvisionedModel
 from outcrop.stores.resources import Place
 
@@ -401,6 +403,31 @@ async def test_parallel_grants_and_removals_leave_one_answer(
         (item,) = closed.deployment.state.stores.models.list(ModelAccess)
         is_open = (await availability(boss, TITAN))["entitlement"] == "AVAILABLE"
         assert is_open == (item.record.status == "granted")
+
+
+@pytest.mark.parametrize("removed_at", [0, 3, 6])
+async def test_what_relies_on_access_and_its_removal_do_not_cross(
+    closed: Inside, boss: Client, removed_at: int
+) -> None:
+    await entitle(boss, TITAN)
+    call = closed.call(closed.caller(ADMIN))
+    model = closed.deployment.catalog.get(TITAN, "us-east-1")
+
+    async def rely(number: int) -> None:
+        async with call.stores.resources.writing() as transaction:
+            await require_access_in(transaction, call, model, "us-east-1")
+            place = Place(ACCOUNT, "us-east-1", f"t{number}")
+            await transaction.add(bought(TITAN, TITAN), place, arn=f"arn:t{number}")
+
+    work: list[Any] = [rely(number) for number in range(6)]
+    work.insert(removed_at, disentitle(boss, TITAN))
+    outcomes: list[Any] = await asyncio.gather(*work, return_exceptions=True)
+    status, _ = outcomes.pop(removed_at)
+    made = [each for each in outcomes if each is None]
+    assert status == (400 if made else 200)
+    assert all(isinstance(each, AccessDeniedException) for each in outcomes if each is not None)
+    is_open = (await availability(boss, TITAN))["entitlement"] == "AVAILABLE"
+    assert is_open == bool(made)
 
 
 async def test_one_of_many_agreements_is_made(boss: Client) -> None:
