@@ -39,6 +39,12 @@ class WatchedCapacity:
         self.asked.append(("release", arn))
         self.held.pop(arn, None)
 
+    async def restore(self) -> None:
+        """Nothing outlives it."""
+
+    async def close(self) -> None:
+        self.open.set()
+
     def pool(self) -> Pool:
         return Pool((), (), dict.fromkeys(self.held, ()), {})
 
