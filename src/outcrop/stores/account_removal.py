@@ -19,6 +19,14 @@ from outcrop.stores.iam_records import (
     UserRecord,
 )
 from outcrop.stores.kms_records import KmsAlias, KmsGrant, KmsKey
+from outcrop.stores.model_records import (
+    CustomModel,
+    InferenceProfile,
+    ModelAccess,
+    ProvisionedModel,
+    RequestToken,
+    UseCase,
+)
 from outcrop.stores.network_records import (
     Defaults,
     DhcpOptions,
@@ -40,7 +48,8 @@ HELD: tuple[type[Record], ...] = (
     *(AccessKeyRecord, ServiceCredentialRecord, UserRecord, GroupRecord, RoleRecord),
     *(PolicyRecord, KmsGrant, KmsAlias, KmsKey, SecretVersion, Secret, FlowLog, VpcEndpoint),
     *(InterfacePermission, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc),
-    *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, *SUPPORT, AccountRecord),
+    *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, *SUPPORT, RequestToken, UseCase),
+    *(ModelAccess, InferenceProfile, ProvisionedModel, CustomModel, AccountRecord),
 )
 """Every kind of record that lies in an account, the account itself last."""
 
@@ -53,6 +62,9 @@ _NAMED: dict[type[Record], str] = {
     Secret: "secrets",
     VpcEndpoint: "VPC endpoints",
     FlowLog: "flow logs",
+    ProvisionedModel: "provisioned models",
+    CustomModel: "custom models",
+    InferenceProfile: "inference profiles",
 }
 """What somebody made. The rest belongs to one of these, or comes by itself."""
 
