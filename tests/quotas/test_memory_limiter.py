@@ -1,8 +1,10 @@
 """The limiter in memory: what passes, when the rest may come again, and what is remembered."""
 
 import asyncio
+import contextlib
 
 import pytest
+from hypothesis import given, strategies as st
 
 from outcrop.quotas.limiter import Charge, LimitExceeded
 from outcrop.quotas.memory import MemoryLimiter
@@ -38,6 +40,14 @@ async def refused(limiter: MemoryLimiter, *charges: Charge) -> LimitExceeded:
     with pytest.raises(LimitExceeded) as caught:
         await limiter.take(charges)
     return caught.value
+
+
+async def told_to_wait_s(limiter: MemoryLimiter, charge: Charge) -> float | None:
+    try:
+        await limiter.take([charge])
+    except LimitExceeded as error:
+        return error.retry_after_s
+    return 0
 
 
 async def test_of_fifty_at_once_exactly_the_quota_passes(limiter: MemoryLimiter) -> None:
@@ -191,3 +201,33 @@ async def test_full_buckets_are_forgotten_and_others_never(clock: Clock) -> None
     assert len(limiter) == 200
     for number in range(200):
         await refused(limiter, requests(10, 10, f"new {number}"))
+
+
+steps = st.one_of(
+    st.tuples(st.just("take"), st.integers(0, 1500), st.sampled_from([7, 60, 999])),
+    st.tuples(st.just("give back"), st.integers(-3000, 1500), st.sampled_from([7, 60, 999])),
+    st.tuples(st.just("wait"), st.integers(0, 90_000_000), st.just(0)),
+)
+
+
+@given(st.lists(steps), st.integers(1, 60))
+async def test_the_time_to_wait_is_exact_to_the_microsecond(
+    steps: list[tuple[str, int, int]], amount: int
+) -> None:
+    clock = Clock()
+    limiter = MemoryLimiter(clock)
+    for what, number, per_minute in steps:
+        if what == "wait":
+            clock.now_s += number / 1e6
+        elif what == "give back":
+            await limiter.give_back(requests(1, per_minute), number)
+        else:
+            with contextlib.suppress(LimitExceeded):
+                await limiter.take([requests(number, per_minute)])
+    wait_s = await told_to_wait_s(limiter, requests(amount, 60))
+    if wait_s:
+        asked_s = clock.now_s
+        clock.now_s = asked_s + wait_s - 0.000001
+        assert await told_to_wait_s(limiter, requests(amount, 60)) == 0.000001
+        clock.now_s = asked_s + wait_s
+        assert await told_to_wait_s(limiter, requests(amount, 60)) == 0

@@ -13,16 +13,19 @@ import typer
 from outcrop.cli.endpoints import read_endpoints
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
 from outcrop.cli.state import state_of
-from outcrop.config import Config
+from outcrop.config import Config, ConfigError
 from outcrop.engines.pool import EnginePool
 from outcrop.identity import SealedSecretError
 from outcrop.objects.program import find_weed
 from outcrop.objects.protocol import StoreMissing
+from outcrop.quotas.limiter import LimiterUnavailable
+from outcrop.quotas.opening import redis_version
 from outcrop.server import status
 from outcrop.stores.failures import StoreError
 from outcrop.stores.model_access import accounts_without
 
 MIN_FREE_BYTES = 2**30
+OLDEST_REDIS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,28 @@ def _objects(config: Config) -> Iterator[Finding]:
         yield Finding(f"objects: {program}")
 
 
+def _redis(config: Config) -> Iterator[Finding]:
+    """Where the configuration names none, there is nothing to look for."""
+    if config.quotas.redis_url is None:
+        return
+    try:
+        version = asyncio.run(redis_version(config.quotas.redis_url))
+    except ConfigError as error:
+        yield Finding("quotas cannot be counted in Redis", str(error))
+    except LimiterUnavailable as error:
+        mend = "Start it or correct [quotas] redis_url: until it answers, no model is run."
+        yield Finding(str(error), mend)
+    else:
+        yield judge_redis(version)
+
+
+def judge_redis(version: str) -> Finding:
+    major = version.partition(".")[0]
+    is_new = major.isdecimal() and int(major) >= OLDEST_REDIS
+    mend = "" if is_new else f"Use Redis {OLDEST_REDIS} or later, or Valkey."
+    return Finding(f"quotas are counted in Redis {version}", mend)
+
+
 def _disk(config: Config) -> Iterator[Finding]:
     folder = next(path for path in (config.cache_dir, *config.cache_dir.parents) if path.exists())
     free_bytes = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
@@ -170,4 +195,5 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _endpoints,
     _engines,
     _objects,
+    _redis,
 )
