@@ -18,6 +18,8 @@ from outcrop.errors import (
     TooManyTagsException,
     ValidationException,
 )
+from outcrop.quotas.book import TAGS_PER_RESOURCE
+from outcrop.quotas.requests import set_value
 from outcrop.services.bedrock.tagging import (
     list_tags_for_resource,
     tag_resource,
@@ -164,6 +166,18 @@ async def test_a_resource_has_at_most_fifty_tags(model: str, admin: Client) -> N
     assert (len(kept), kept["k0"]) == (MAX_TAGS, "replaced")
     await untag(admin, model, "k1")
     await tag(admin, model, one="more")
+
+
+async def test_qu_24_an_account_can_be_given_more_tags(
+    model: str, admin: Client, inside: Inside
+) -> None:
+    quota = inside.deployment.serving.book.find_key(TAGS_PER_RESOURCE)
+    assert quota is not None
+    place = Place(ACCOUNT, admin.region, quota.key)
+    await set_value(inside.deployment.state.stores.resources, quota, place, 60, "operator")
+    await tag(admin, model, **{f"k{index}": "v" for index in range(60)})
+    code, _ = await refusal(tag(admin, model, one="more"))
+    assert code == "TooManyTagsException"
 
 
 async def test_a_request_of_more_than_fifty_tags_is_too_many(model: str, admin: Client) -> None:

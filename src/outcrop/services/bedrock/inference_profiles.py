@@ -25,7 +25,7 @@ from outcrop.errors import (
 from outcrop.services.call import Call
 from outcrop.services.idempotency import remember, replay
 from outcrop.services.operation import operation
-from outcrop.services.tagging import read_tags
+from outcrop.services.tagging import most_tags, read_tags
 from outcrop.stores.failures import NameTaken
 from outcrop.stores.model_records import InferenceProfile
 from outcrop.stores.resources import Item, Place, Transaction
@@ -74,7 +74,7 @@ async def create_inference_profile(call: Call, params: Mapping[str, Any]) -> dic
         description=params.get("description"),
     )
     arn = application_profile_arn(call.region, call.account, record.id)
-    tags = read_tags(params.get("tags"), name)
+    tags = read_tags(params.get("tags"), name, most_tags(call))
     async with call.stores.resources.writing() as transaction:
         known = await replay(transaction, call, params)
         if known is not None:

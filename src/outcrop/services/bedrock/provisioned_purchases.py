@@ -19,7 +19,7 @@ from outcrop.services.bedrock.provisioned_units import check_terms, require_unit
 from outcrop.services.call import Call
 from outcrop.services.idempotency import remember, replay
 from outcrop.services.operation import operation
-from outcrop.services.tagging import read_tags
+from outcrop.services.tagging import most_tags, read_tags
 from outcrop.stores.failures import NameTaken
 from outcrop.stores.model_records import Commitment, ProvisionedModel
 from outcrop.stores.resources import Place
@@ -32,7 +32,7 @@ async def create_provisioned_model_throughput(call: Call, params: Any) -> dict[s
     model = get_provisionable(call, params["modelId"])
     await require_use(call, model)
     name = params["provisionedModelName"]
-    tags = read_tags(params.get("tags"), name)
+    tags = read_tags(params.get("tags"), name, most_tags(call))
     record = _record(call, params, model)
     check_terms(record)
     place = Place(call.account, call.region, name)

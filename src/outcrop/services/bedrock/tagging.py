@@ -7,7 +7,7 @@ from typing import Any, Final
 from outcrop.errors import ResourceNotFoundException
 from outcrop.services.call import Call
 from outcrop.services.operation import operation
-from outcrop.services.tagging import read_tags, refuse_reserved, require_few
+from outcrop.services.tagging import most_tags, read_tags, refuse_reserved, require_few
 from outcrop.stores.model_records import TAGGABLE
 from outcrop.stores.resources import Item, View
 
@@ -21,11 +21,12 @@ _NOT_FOUND: Final = (
 @operation
 async def tag_resource(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     arn = params["resourceARN"]
-    added = read_tags(params["tags"], arn)
+    most = most_tags(call)
+    added = read_tags(params["tags"], arn, most)
     async with call.stores.resources.writing() as transaction:
         item = await _get(call, transaction, arn)
         tags = {**item.tags, **added}
-        require_few(tags, arn)
+        require_few(tags, arn, most)
         await transaction.put(replace(item, tags=tags))
     return {}
 
