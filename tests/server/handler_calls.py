@@ -30,7 +30,9 @@ _PLAUSIBLE: Mapping[str, tuple[str, ...]] = {
     "granteeprincipal": (f"arn:aws:iam::{ACCOUNT}:user/ann",),
     "groupname": ("g",),
     "key": ("k", "a/b", "team"),
+    "issuetype": ("customer-service",),
     "keyid": ("alias/x",),
+    "language": ("ja",),
     "name": ("n1", "alias/x"),
     "path": ("/", "/p/"),
     "policyarn": (f"arn:aws:iam::{ACCOUNT}:policy/p",),
@@ -40,6 +42,7 @@ _PLAUSIBLE: Mapping[str, tuple[str, ...]] = {
     "rolename": ("r",),
     "rolesessionname": ("s1",),
     "secretid": ("n1",),
+    "servicecode": ("account-activation",),
     "servicename": ("com.amazonaws.us-east-1.bedrock-runtime", "com.amazonaws.us-east-1.s3"),
     "username": ("ann", "bob"),
 }
