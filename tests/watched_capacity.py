@@ -48,6 +48,9 @@ class WatchedCapacity:
     def pool(self) -> Pool:
         return Pool((), (), dict.fromkeys(self.held, ()), {})
 
+    def problems(self) -> list[str]:
+        return []
+
     async def _take(self, verb: str, arn: str, model: Model) -> None:
         self.asked.append((verb, model.id))
         self.arrived.set()

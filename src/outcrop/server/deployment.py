@@ -105,6 +105,8 @@ class Deployment:
     def issues(self) -> Iterable[Issue]:
         """What does not work now."""
         yield from engine_issues(self.engines.status(), self.config, self.catalog)
+        for problem in self.serving.capacity.problems():
+            yield Issue(service="BEDROCK", source=problem.partition(" ")[0], description=problem)
         if self.objects.store.failure is not None:
             description = f"The object store does not run: it {self.objects.store.failure}"
             yield Issue(service="S3", source="objects", description=description)

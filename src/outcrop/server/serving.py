@@ -51,6 +51,7 @@ async def open_serving(
             stores.database, job_kinds(stores, capacity, catalog), node=socket.gethostname()
         )
         runner.listen_to(stores.resources)
+        await capacity.restore()
         runner.start()
         stack.push_async_callback(runner.close)
         yield Serving(
