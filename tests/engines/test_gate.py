@@ -123,6 +123,73 @@ async def test_a_closed_gate_refuses_all_but_those_inside():
     await drained
 
 
+async def test_a_pause_begins_when_those_inside_have_left_and_admits_in_order_afterwards():
+    gate, order = Gate("engine", running=2, waiting=1), list[str]()
+    inside = Visitor(gate)
+    await inside.inside.wait()
+    began, end = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        async with gate.paused():
+            began.set()
+            await end.wait()
+
+    pausing = asyncio.create_task(pause())
+    await settled()
+    waiting = [Visitor(gate, order, name) for name in "ab"]
+    await settled()
+    assert (gate.running, gate.waiting, began.is_set()) == (1, 2, False)
+    await inside.leave()
+    await began.wait()
+    # As many may wait as otherwise run or wait.
+    waiting.append(Visitor(gate, order, "c"))
+    await settled()
+    assert (gate.running, gate.waiting, gate.idle) == (0, 3, False)
+    with pytest.raises(EngineBusy):
+        async with gate.admit():
+            pass
+    end.set()
+    await pausing
+    for visitor in waiting:
+        await visitor.inside.wait()
+        await visitor.leave()
+    assert order == list("abc")
+    assert gate.idle
+
+
+async def test_pauses_may_overlap_and_one_that_is_given_up_ends():
+    gate = Gate("engine", running=1, waiting=1)
+    inside = Visitor(gate)
+    await inside.inside.wait()
+
+    async def pause() -> None:
+        async with gate.paused():
+            pass
+
+    given_up, kept = asyncio.create_task(pause()), asyncio.create_task(pause())
+    await settled()
+    given_up.cancel()
+    waiting = Visitor(gate)
+    await settled()
+    await inside.leave()
+    await kept
+    await waiting.inside.wait()
+    await waiting.leave()
+    assert gate.idle
+
+
+async def test_a_gate_that_closes_in_a_pause_refuses_those_who_wait():
+    gate = Gate("engine", running=1, waiting=0)
+    async with gate.paused():
+        waiting = Visitor(gate)
+        await settled()
+        gate.close()
+        with pytest.raises(EngineNotReady):
+            await waiting.task
+    await gate.drained()
+    assert gate.idle
+
+
 @pytest.mark.parametrize(("running", "waiting"), [(0, 1), (1, -1)])
 def test_a_gate_without_room_cannot_be_built(running: int, waiting: int):
     with pytest.raises(ValueError, match="gate"):
