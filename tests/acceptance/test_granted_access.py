@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ def test_what_an_operator_grants_a_running_server_goes_by(begun: Gateway) -> Non
     assert not is_served(there)
     outcrop(begun, "access", "revoke", TITAN)
     wait_until_served(here, wanted=False)
+
+
+def test_the_terms_of_an_offer_are_read_without_signing(begun: Gateway) -> None:
+    bedrock = begun.client("bedrock")
+    listed = bedrock.list_foundation_model_agreement_offers(modelId="anthropic.claude-v2")
+    url = listed["offers"][0]["termDetails"]["legalTerm"]["url"]
+    assert url == f"{begun.url}/_outcrop/eula/anthropic"
+    with urllib.request.urlopen(url, timeout=30) as page:
+        assert b"models of Anthropic" in page.read()
 
 
 def test_a_server_that_may_serve_gives_no_such_hint(tmp_path: Path) -> None:
