@@ -20,6 +20,7 @@ OTHER = "210987654321"
 ELSEWHERE = {
     *("accounts:closed", "health:event", "iam:service-control-policy"),
     *("s3:bucket", "s3:data-key", "s3:upload"),
+    *("capacity:engine-rate", "capacity:reservation", "trail:operator-action"),
 }
 
 
