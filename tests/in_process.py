@@ -222,13 +222,15 @@ async def running_inside(
     monkeypatch.setenv("OUTCROP_ACCESS_KEY_ID", ACCESS_KEY)
     monkeypatch.setenv("OUTCROP_SECRET_ACCESS_KEY", SECRET_KEY)
     monkeypatch.setenv("OUTCROP_ACCOUNT_ID", ACCOUNT)
+    scripted: dict[str, Any] = {
+        "engines": {"script": Scripted()},
+        "bind": (Binding(pattern="*", engine="script"),),
+    }
     config = Config(
         data_dir=folder / "data",
         cache_dir=folder / "cache",
         server=Server(port=0),
-        engines={"script": Scripted()},
-        bind=(Binding(pattern="*", engine="script"),),
-        **{**OPEN_SETTINGS, **settings},
+        **{**OPEN_SETTINGS, **scripted, **settings},
     )
     async with open_deployment(config) as deployment:
         for account in accounts:
