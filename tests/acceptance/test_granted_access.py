@@ -3,10 +3,11 @@
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -73,8 +74,10 @@ def test_the_terms_of_an_offer_are_read_without_signing(begun: Gateway) -> None:
     listed = bedrock.list_foundation_model_agreement_offers(modelId="anthropic.claude-v2")
     url = listed["offers"][0]["termDetails"]["legalTerm"]["url"]
     assert url == f"{begun.url}/_outcrop/eula/anthropic"
-    with urllib.request.urlopen(url, timeout=30) as page:
-        assert b"models of Anthropic" in page.read()
+    connection = HTTPConnection(urlsplit(begun.url).netloc, timeout=30)
+    connection.request("GET", urlsplit(url).path)
+    assert b"models of Anthropic" in connection.getresponse().read()
+    connection.close()
 
 
 def test_a_server_that_may_serve_gives_no_such_hint(tmp_path: Path) -> None:
