@@ -72,7 +72,7 @@ def test_what_an_operator_grants_a_running_server_goes_by(begun: Gateway) -> Non
 def test_the_terms_of_an_offer_are_read_without_signing(begun: Gateway) -> None:
     bedrock = begun.client("bedrock")
     listed = bedrock.list_foundation_model_agreement_offers(modelId="anthropic.claude-v2")
-    url = listed["offers"][0]["termDetails"]["legalTerm"]["url"]
+    url = str(listed["offers"][0]["termDetails"]["legalTerm"]["url"])
     assert url == f"{begun.url}/_outcrop/eula/anthropic"
     connection = HTTPConnection(urlsplit(begun.url).netloc, timeout=30)
     connection.request("GET", urlsplit(url).path)
