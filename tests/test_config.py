@@ -35,3 +35,27 @@ def test_a_number_out_of_range_names_its_file_and_key(
         load(file, environment={})
     assert str(file) in str(refusal.value)
     assert setting.split(" ", 1)[0] in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "told"),
+    [
+        ('{one = ["nobody"]}', "no engine is named 'nobody'"),
+        ('{nobody = ["one"]}', "no engine is named 'nobody'"),
+        ('{one = ["local"]}', "'local' is of another kind than 'one'"),
+        ('{one = ["two", "one"]}', "'one' is a replica of itself"),
+    ],
+)
+def test_replicas_are_other_engines_of_the_same_kind(tmp_path: Path, replicas: str, told: str):
+    file = tmp_path / "outcrop.toml"
+    engines = f"[engines.one]\n{OPENAI}\n[engines.two]\n{OPENAI}\n[engines.local]\n{LLAMA}\n"
+    file.write_text(f"{engines}[capacity]\nreplicas = {replicas}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"outcrop\.toml: \[capacity\]: replicas: .*{told}"):
+        load(file, {})
+
+
+def test_replicas_of_an_engine_are_read(tmp_path: Path):
+    file = tmp_path / "outcrop.toml"
+    engines = f"[engines.one]\n{OPENAI}\n[engines.two]\n{OPENAI}\n"
+    file.write_text(f'{engines}[capacity]\nreplicas = {{one = ["two"]}}\n', encoding="utf-8")
+    assert load(file, {}).capacity.replicas == {"one": ("two",)}
