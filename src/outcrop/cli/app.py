@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "doctor": ("outcrop.cli.doctor", "doctor"),
     "access": ("outcrop.cli.access", "app"),
     "accounts": ("outcrop.cli.accounts", "app"),
+    "capacity": ("outcrop.cli.capacity", "app"),
     "endpoints": ("outcrop.cli.endpoints", "app"),
     "keys": ("outcrop.cli.keys", "app"),
     "models": ("outcrop.cli.models", "app"),
@@ -33,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 _GROUPS: Final = {
     "access": "Which models accounts may use.",
     "accounts": "Accounts, and the service control policies that bound them.",
+    "capacity": "What can be reserved, what was bought, and its commitments.",
     "endpoints": "Private endpoints: where they are reached.",
     "keys": "Access keys and Bedrock API keys.",
     "models": "Models: what serves them, files, bindings.",
