@@ -92,7 +92,7 @@ async def test_engines_on_demand_leave_reserved_cpus_and_get_them_back(opened: O
     assert opened.capacity.pool().reserved == {}
 
 
-async def test_a_killed_engine_comes_back_on_its_cpus_with_the_next_call(opened: Opened):
+async def test_a_killed_engine_is_a_problem_and_comes_back_on_its_cpus_by_itself(opened: Opened):
     await opened.capacity.reserve(arn("one"), model("smollm2"), 1, UNIT)
     killed = reserved_llama(opened, "one").pid
     assert killed is not None
@@ -101,12 +101,30 @@ async def test_a_killed_engine_comes_back_on_its_cpus_with_the_next_call(opened:
     async def told() -> bool:
         return "ended with status -9" in "".join(opened.capacity.problems())
 
+    async def back() -> bool:
+        return reserved_llama(opened, "one").pid not in (None, killed)
+
     await until(told)
-    assert await answered(opened.capacity.engine(arn("one")), asking("Hi")) == 1
-    pid = reserved_llama(opened, "one").pid
-    assert pid not in (None, killed)
-    assert cpus_of(pid) == LAST
+    await until(back)
+    assert cpus_of(reserved_llama(opened, "one").pid) == LAST
     assert opened.capacity.problems() == []
+    assert await answered(opened.capacity.engine(arn("one")), asking("Hi")) == 1
+
+
+async def test_a_killed_engine_serves_the_next_call(opened: Opened):
+    await opened.capacity.reserve(arn("one"), model("minilm"), 1, UNIT)
+    engine = opened.capacity.seat(arn("one")).reserved.engine
+    assert isinstance(engine, OnnxEngine)
+    killed = engine.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+
+    async def gone() -> bool:
+        return engine.pid != killed
+
+    await until(gone)
+    assert len((await opened.capacity.engine(arn("one")).embed(TEXTS)).vectors) == 2
+    assert cpus_of(engine.pid) == LAST
 
 
 async def test_a_swap_of_processes_under_a_stream_of_calls_fails_none(opened: Opened):

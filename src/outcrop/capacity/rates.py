@@ -76,6 +76,7 @@ class Rates:
         return Place("", "", f"{self._machine}/{engine}/{file}")
 
 
+@functools.cache
 def machine_id() -> str:
     """The same for machines whose CPUs are of one model and number."""
     name = "unknown"

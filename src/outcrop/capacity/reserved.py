@@ -27,6 +27,7 @@ from outcrop.stores.resources import Resources
 log = logging.getLogger(__name__)
 
 _RETRY_S: Final = 30.0
+_LOOK_S: Final = 1.0
 _SERVING: Final = ("InService", "Updating")
 
 
@@ -52,6 +53,7 @@ class ReservedCapacity:
         self._changing = asyncio.Lock()
         self._built = 0
         self._tasks = set[asyncio.Task[None]]()
+        self._keeping: asyncio.Task[None] | None = None
         self._closed = False
 
     def engine(self, arn: str) -> Engine:
@@ -99,6 +101,8 @@ class ReservedCapacity:
                 raise
             self._seats[arn] = Seat(purchase, held, engine, name, model.engine_model)
             self._missing.pop(arn, None)
+            if self._keeping is None:
+                self._keeping = self._spawn(self._keep())
             if held.cpus:
                 await self._places.remember(arn, name, held.cpus)
 
@@ -162,6 +166,16 @@ class ReservedCapacity:
             await engine.close()
             raise
         return engine
+
+    async def _keep(self) -> None:
+        """Starts what crashed again before anybody asks for it; its supervisor says how soon."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            crashed = [seat.reserved for seat in self._seats.values() if seat.reserved.failure]
+            # One that is released meanwhile is cancelled; what fails is among the problems.
+            await asyncio.gather(
+                *(engine.start(START_WAIT_S) for engine in crashed), return_exceptions=True
+            )
 
     async def _retire(self, seat: Seat) -> None:
         try:

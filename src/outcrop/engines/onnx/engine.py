@@ -124,6 +124,11 @@ class OnnxEngine:
     def pid(self) -> int | None:
         return self._worker.process.pid if self._worker and not self._worker.gone else None
 
+    @property
+    def failure(self) -> str | None:
+        """Why the worker does not run, where it should."""
+        return "its worker ended" if self._worker is not None and self._worker.gone else None
+
     async def _end(self) -> None:
         async with self._starting:
             if self._worker is not None:
