@@ -133,6 +133,11 @@ def may(code: str) -> bool:
     return code not in DENIED
 
 
+def may_ask(code: str) -> bool:
+    """Whatever else the operation says to a request that is not quite right."""
+    return code not in DENIED
+
+
 DENIED = ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation")
 
 

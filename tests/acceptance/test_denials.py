@@ -263,22 +263,27 @@ def test_ec2_answers_unauthorized_operation(account: Account) -> None:
     )
 
 
-def test_a_profile_needs_itself_and_the_model_behind_it(account: Account) -> None:
+def test_a_profile_needs_itself_and_the_model_in_every_region_of_it(account: Account) -> None:
     model = "anthropic.claude-sonnet-4-5-20250929-v1:0"
     asked = turn(f"us.{model}")
     profile = f"arn:aws:bedrock:{REGION}:{account.id}:inference-profile/us.{model}"
     of_model = f"{MODELS}/{model}"
+    elsewhere = of_model.replace(REGION, "us-west-2")
     reason = no("identity-based policy", INVOKE)
-    expected: list[tuple[list[str], str]] = [([of_model], profile), ([profile], of_model)]
+    expected: list[tuple[list[str], str]] = [
+        ([of_model, elsewhere], profile),
+        ([profile, elsewhere], of_model),
+        ([profile, of_model], elsewhere),
+    ]
     for granted, missing in expected:
         person = account.user(document(allow(INVOKE, granted)))
         message = person.message("bedrock-runtime:converse", **asked)
         assert message == sentence(person, INVOKE, missing, reason)
-    both = account.user(document(allow(INVOKE, [profile, of_model])))
-    assert both.refusal("bedrock-runtime:converse", **asked) == ""
+    all_three = account.user(document(allow(INVOKE, [profile, of_model, elsewhere])))
+    assert all_three.refusal("bedrock-runtime:converse", **asked) == ""
     only = {"StringEquals": {"bedrock:InferenceProfileArn": profile}}
     through = account.user(
-        document(allow(INVOKE, profile), allow(INVOKE, of_model, Condition=only))
+        document(allow(INVOKE, profile), allow(INVOKE, [of_model, elsewhere], Condition=only))
     )
     assert through.refusal("bedrock-runtime:converse", **asked) == ""
     message = through.message("bedrock-runtime:converse", **turn(model))
