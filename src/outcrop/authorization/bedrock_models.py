@@ -76,10 +76,14 @@ def region_key(arn: str, region: str) -> dict[str, str]:
 async def find_facts(stores: Stores, access: Access) -> Facts | None:
     """The tags of what an account owns. What another one owns, or nobody, is like it: there are no
     policies on these resources that could give leave to use it."""
-    owner = _owner(access.resource)
+    arn = access.resource
+    # The path of most requests.
+    if "::foundation-model/" in arn:
+        return None
+    owner = _owner(arn)
     if owner is None:
         return None
-    item = stores.models.find_arn(access.resource)
+    item = stores.models.find_arn(arn)
     return Facts(account=owner) if item is None else Facts(account=owner, tags=item.tags)
 
 
