@@ -13,6 +13,7 @@ from kms_requests import make_key, owned, user
 from statements import ACCOUNT, OTHER, allow, to, user_arn
 from throughputs_under_test import LONG, SHORT, Bench, model_arn, open_bench
 
+from outcrop.capacity.capacity import CapacityShort
 from outcrop.quotas.book import NO_COMMITMENT_UNITS
 from outcrop.services.bedrock.provisioned_purchases import months_after
 from outcrop.wire.patterns import fits
@@ -152,9 +153,8 @@ async def test_units_of_base_and_of_custom_models_and_those_without_commitment_c
 
 async def test_units_that_failed_are_free_again(bench: Bench) -> None:
     await bench.units(1)
-    bench.capacity.failures.append(ValueError())
-    await bench.buy()
-    await bench.change(status="Failed")
+    bench.capacity.failures.append(CapacityShort("no CPU is left"))
+    assert (await bench.settled(await bench.buy()))["status"] == "Failed"
     await bench.buy("second")
 
 
