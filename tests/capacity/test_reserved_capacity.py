@@ -23,6 +23,7 @@ from capacities import (
 from outcrop.capacity.capacity import CapacityShort
 from outcrop.capacity.rates import machine_id
 from outcrop.config import Capacity, EngineConfig, Llama, OpenAI, Scripted, Upstream
+from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.protocol import EngineFailed, EngineNotReady
 from outcrop.stores.model_records import EngineRate, EngineReservation
 from outcrop.stores.resources import Place
@@ -246,6 +247,29 @@ async def test_a_replica_is_taken_whole_by_one_throughput(tmp_path: Path):
 
         await until(given_back)
         await opened.capacity.reserve(arn("two"), model("vllm"), 1, UNIT)
+
+
+async def test_a_replica_is_taken_after_the_calls_on_demand_that_run_on_it(tmp_path: Path):
+    config = Capacity(replicas={"vllm": ("vllm-2",)})
+    async with open_capacity(tmp_path, dict(REMOTE), config, EIGHT) as opened:
+        on_demand = await opened.engines.get("vllm-2")
+        assert isinstance(on_demand, OpenAIEngine)
+
+        async def refused() -> bool:
+            try:
+                await opened.engines.get("vllm-2")
+            except EngineNotReady:
+                return True
+            return False
+
+        async with on_demand.gate.admit():
+            reserving = asyncio.create_task(
+                opened.capacity.reserve(arn("one"), model("vllm"), 1, UNIT)
+            )
+            await until(refused)
+            assert not await served(opened.capacity, "one")
+        await reserving
+        assert await served(opened.capacity, "one")
 
 
 async def test_a_swap_stays_in_its_place(tmp_path: Path):

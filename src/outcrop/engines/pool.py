@@ -20,7 +20,7 @@ from outcrop.engines.kinds import engine_class
 from outcrop.engines.modelfiles import ModelFiles, ModelStore, UnknownModel
 from outcrop.engines.placement import OnDemand, Placement, Reserved
 from outcrop.engines.protocol import Engine, EngineFailed, EngineNotReady
-from outcrop.engines.reserved import Process, ReservedEngine
+from outcrop.engines.reserved import Gated, Process, ReservedEngine
 
 if TYPE_CHECKING:
     from outcrop.engines.llama.engine import LlamaEngine
@@ -136,14 +136,18 @@ class EnginePool:
         await asyncio.gather(*(engine.move() for engine in engines))
 
     async def take(self, name: str) -> None:
-        """No request on demand uses the engine from now on; its process ends after those that
-        run."""
+        """No request on demand uses the engine from now on. Returns when those that ran on it have
+        ended."""
         self.config(name)
         self._taken.add(name)
         async with self._building:
             keys = [key for key in self._engines if key[0] == name]
             engines = [self._engines.pop(key) for key in keys]
-        await asyncio.gather(*(engine.close() for engine in engines))
+        for engine in engines:
+            if isinstance(engine, Gated):
+                engine.gate.close()
+                await engine.gate.drained()
+            await engine.close()
 
     def give_back(self, name: str) -> None:
         self._taken.discard(name)

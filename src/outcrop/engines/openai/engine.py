@@ -50,6 +50,10 @@ class OpenAIEngine:
         self._peer: peers.Peer | None = None
         self._recognizing = asyncio.Lock()
 
+    @property
+    def gate(self) -> Gate:
+        return self._gate
+
     async def generate(self, generation: Generation) -> AsyncGenerator[Event]:
         async with self._gate.admit():
             peer, model = await self._recognize()

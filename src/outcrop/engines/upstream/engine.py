@@ -56,6 +56,10 @@ class UpstreamEngine:
         self._client = Client(config)
         self._gate = Gate(name, running=config.queue, waiting=0)
 
+    @property
+    def gate(self) -> Gate:
+        return self._gate
+
     async def generate(self, generation: Generation) -> AsyncGenerator[Event]:
         async with self._gate.admit():
             body = rendering.render(generation, self._model, self.name)
