@@ -175,8 +175,8 @@ class Capacity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     that a throughput of it may take whole, one each: servers elsewhere, or GPUs."""
 
     cpus: NotNegative | None = None
-    input_tokens: AtLeastOne = 6000
-    output_tokens: AtLeastOne = 600
+    input_tokens: AtLeastOne = 1500
+    output_tokens: AtLeastOne = 300
     replicas: dict[str, tuple[str, ...]] = {}
 
 

@@ -321,3 +321,22 @@ async def test_access_to_models_has_no_permissions_on_resources(
     (access,) = asked(inside, operation, modelId=TITAN, offerToken="o")
     assert (access.action, access.resource) == (f"bedrock:{operation}", "*")
     assert access.keys == {}
+
+
+async def test_what_throughput_is_bought_for_is_a_model_whatever_else_has_its_name(
+    inside: Inside,
+) -> None:
+    """A throughput may be called like a custom model: who may use that one may not buy this."""
+    twin = CustomModel(base_model=TITAN)
+    arn = f"{HERE}:custom-model/{TITAN}/zzzzzzzzzzzz"
+    async with inside.deployment.state.stores.resources.writing() as transaction:
+        await transaction.add(twin, Place(ACCOUNT, "us-east-1", "fast"), arn=arn)
+    bought = asked(inside, "CreateProvisionedModelThroughput", modelId="fast")
+    assert [access.resource for access in bought] == [arn]
+    moved = asked(
+        inside,
+        "UpdateProvisionedModelThroughput",
+        provisionedModelId="fast",
+        desiredModelId="fast",
+    )
+    assert [access.resource for access in moved] == [PROVISIONED, arn]

@@ -212,13 +212,14 @@ async def test_what_failed_costs_nothing_and_what_served_does(bench: Bench) -> N
     assert lines == []
 
 
-async def test_a_custom_model_is_served_by_its_own_engine_or_by_its_base_s(bench: Bench) -> None:
+async def test_a_custom_model_is_served_by_its_own_engine_and_never_by_its_base_s(bench: Bench) -> None:
     own = await custom(bench, "own", CustomModel(base_model="anthropic.claude-v2", engine="script"))
     plain = await custom(bench, "plain", CustomModel(base_model="anthropic.claude-v2"))
     base = CATALOG.get("anthropic.claude-v2", REGION)
     found = model_of_arn(bench.stores.models, CATALOG, str(own.arn), REGION)
     assert (found.id, found.engine, found.standby) == (base.id, "script", ())
-    assert model_of_arn(bench.stores.models, CATALOG, str(plain.arn), REGION) == base
+    unserved = model_of_arn(bench.stores.models, CATALOG, str(plain.arn), REGION)
+    assert (unserved.id, unserved.engine, unserved.standby) == (base.id, None, ())
     lost = await custom(bench, "lost", CustomModel(base_model="nobody.knows-v1"))
     for arn in (str(lost.arn), ARN, "arn:aws:bedrock:us-east-1::foundation-model/nobody.knows-v1"):
         with pytest.raises(NoSuchModel):

@@ -25,7 +25,7 @@ from outcrop.capacity.rates import machine_id
 from outcrop.config import Capacity, EngineConfig, Llama, OpenAI, Scripted, Upstream
 from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.protocol import EngineFailed, EngineNotReady
-from outcrop.stores.model_records import EngineRate, EngineReservation
+from outcrop.stores.model_records import EngineRate, EngineReservation, ProvisionedModel
 from outcrop.stores.resources import Place
 
 EIGHT = tuple(range(8))
@@ -298,3 +298,19 @@ async def test_a_throughput_that_is_deleted_while_it_waits_is_not_restored(opene
     with pytest.raises(EngineNotReady):
         opened.capacity.engine(arn("one"))
     assert opened.capacity.problems() == []
+
+
+async def test_what_goes_with_its_account_gives_its_capacity_back(opened: Opened):
+    for name in ("one", "two"):
+        await opened.bought(name)
+        await opened.capacity.reserve(arn(name), model("script"), 1, UNIT)
+    async with opened.resources.writing() as transaction:
+        item = await transaction.find_arn(ProvisionedModel, arn("one"))
+        assert item is not None
+        await transaction.remove(ProvisionedModel, item.place)
+
+    async def is_released() -> bool:
+        return not await served(opened.capacity, "one")
+
+    await until(is_released)
+    assert await served(opened.capacity, "two")

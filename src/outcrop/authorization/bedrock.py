@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any, Final, cast
 
 from outcrop.authorization.access import Access, Asked, Rule
-from outcrop.authorization.bedrock_models import find_owned_arn, meant_by, region_key
+from outcrop.authorization.bedrock_models import find_owned_arn, meant_by, region_key, source_arn
 from outcrop.authorization.tags import read_tags, removed_tag_keys, request_tag_keys
 from outcrop.catalog.arns import inference_profile_arn, partition_of
 from outcrop.stores.model_records import CustomModel, ProvisionedModel
@@ -21,6 +21,7 @@ from outcrop.stores.resources import Place
 SERVICES: Final = ("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime")
 
 _MODEL: Final = "model:"
+_SOURCE: Final = "source:"
 _PROFILE: Final = "profile:"
 _PARAMETER: Final = re.compile(r"\{([\w.]+)\}")
 _TAG_PARAMETERS: Final = (
@@ -79,6 +80,12 @@ def _tagging(asked: Asked, tagged: Mapping[str, str]) -> Iterator[Access]:
 
 def _part(resource: str, action: str, former: str | None) -> Part:
     """One of the resources that an operation acts on: none where the request does not name it."""
+    if resource.startswith(_SOURCE):
+        source = resource[len(_SOURCE) + 1 : -1].split(".")
+        return lambda asked, keys: [
+            Access(action, source_arn(asked, identifier), keys, former=former)
+            for identifier in _values(asked.params, source)
+        ]
     if resource.startswith(_MODEL):
         path = resource[len(_MODEL) + 1 : -1].split(".")
         return lambda asked, keys: [

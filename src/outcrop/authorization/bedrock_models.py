@@ -57,6 +57,20 @@ def meant_by(asked: Asked, identifier: str) -> Meant:
     return Meant((arn,))
 
 
+def source_arn(asked: Asked, identifier: str) -> str:
+    """The foundation or custom model that something is made from. A name is a custom model's,
+    whatever else of the account is called so."""
+    found = _in_catalog(asked.catalog, asked.region, asked.account, identifier)
+    if found is not None:
+        return found.models[0]
+    if identifier.startswith("arn:"):
+        return identifier
+    place = Place(asked.account, asked.region, identifier)
+    return find_owned_arn(asked.models, place, CustomModel) or foundation_model_arn(
+        asked.region, identifier
+    )
+
+
 def find_owned_arn(
     models: Mirror, place: Place, kind: type[ProvisionedModel] | type[CustomModel]
 ) -> str | None:

@@ -55,6 +55,7 @@ class ReservedCapacity:
         self._tasks = set[asyncio.Task[None]]()
         self._keeping: asyncio.Task[None] | None = None
         self._closed = False
+        models.on_change = self._release_orphans
 
     def engine(self, arn: str) -> Engine:
         return Turn(self.seat(arn))
@@ -150,6 +151,11 @@ class ReservedCapacity:
         async with self._changing:
             seats, self._seats = list(self._seats.values()), {}
         await asyncio.gather(*(seat.reserved.close() for seat in seats))
+
+    def _release_orphans(self) -> None:
+        """Of throughputs that went without being deleted one by one, as with their account."""
+        for arn in [arn for arn in self._seats if self._models.find_arn(arn) is None]:
+            self._spawn(self.release(arn))
 
     def _require_open(self) -> None:
         if self._closed:

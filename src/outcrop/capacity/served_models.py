@@ -26,9 +26,8 @@ def model_of_arn(models: Mirror, catalog: Catalog, arn: str, region: str) -> Mod
 
 
 def model_of_custom(custom: CustomModel, catalog: Catalog, region: str) -> Model | None:
-    """Its base with the engine that serves its weights. One without an engine of its own is
-    served by its base's."""
+    """Its base, with the engine that serves its weights; never with that of the base's own."""
     base = catalog.find_foundation_model(custom.base_model, region)
-    if base is None or custom.engine is None:
-        return base
+    if base is None:
+        return None
     return replace(base, engine=custom.engine, engine_model=custom.engine_model, standby=())

@@ -16,13 +16,17 @@ def has_access(call: Call, model: Model, region: str) -> bool:
 
 def require_access(call: Call, model: Model, region: str) -> None:
     if not has_access(call, model, region):
-        raise AccessDeniedException(_NO_ACCESS)
+        raise no_access()
 
 
 async def require_access_in(view: View, call: Call, model: Model, region: str) -> None:
     """Within the transaction that relies on it, where a removal cannot come in between."""
     if not is_granted(call, await view.find(ModelAccess, access_place(call, model, region))):
-        raise AccessDeniedException(_NO_ACCESS)
+        raise no_access()
+
+
+def no_access() -> AccessDeniedException:
+    return AccessDeniedException(_NO_ACCESS)
 
 
 def access_place(call: Call, model: Model, region: str) -> Place:

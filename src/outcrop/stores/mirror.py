@@ -3,7 +3,7 @@
 Kept with every write of this process before the write is answered; with those of others soon after.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 from outcrop.stores.resources import Change, Item, Place, Record, Resources
@@ -12,7 +12,8 @@ R = TypeVar("R", bound=Record)
 
 
 class Mirror:
-    """``version`` counts changes: what was derived from an older one may be wrong."""
+    """``version`` counts changes: what was derived from an older one may be wrong. ``on_change`` is
+    called after each, whoever made it."""
 
     def __init__(self, resources: Resources, topic: str, types: Sequence[type[Record]]) -> None:
         self._resources = resources
@@ -20,6 +21,7 @@ class Mirror:
         self._items: dict[type[Record], dict[Place, Item[Any]]] = {}
         self._by_arn: dict[str, Item[Any]] = {}
         self.version = 0
+        self.on_change: Callable[[], None] = _nothing
         self._take(())
         resources.listen(topic, self._changed, self.load)
 
@@ -49,6 +51,7 @@ class Mirror:
         for item in items:
             self._put(item)
         self.version += 1
+        self.on_change()
 
     def _put(self, item: Item[Any]) -> None:
         self._items[cast("type[Record]", type(item.record))][item.place] = item
@@ -65,3 +68,8 @@ class Mirror:
             if change.item is not None:
                 self._put(change.item)
             self.version += 1
+        self.on_change()
+
+
+def _nothing() -> None:
+    pass

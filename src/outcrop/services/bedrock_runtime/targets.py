@@ -17,7 +17,7 @@ from outcrop.catalog.geographies import destinations, regions_of
 from outcrop.catalog.model import Model
 from outcrop.errors import ModelNotReadyException, ValidationException
 from outcrop.services.call import Call
-from outcrop.services.model_access import has_access, require_access
+from outcrop.services.model_access import has_access, no_access, require_access
 from outcrop.stores.model_records import CustomModel, InferenceProfile, ProvisionedModel
 from outcrop.stores.resources import Item, Place, Record
 
@@ -119,16 +119,21 @@ def _of_throughput(call: Call, item: Item[ProvisionedModel]) -> Target:
 def _of_application_profile(call: Call, item: Item[InferenceProfile]) -> Target:
     regions = regions_of(item.record.models, call.region, call.serving.regions)
     model_id = item.record.models[0].rpartition("/")[2]
-    model = call.catalog.get(model_id, call.region)
+    # The calling region need not offer it: it runs where the profile says.
+    model = call.catalog.get(model_id, regions[0])
     upstream_id = call.catalog.find_profile_id(item.record.source) or model.id
     return Target(model, _accessible(call, model, regions), str(item.arn), upstream_id)
 
 
 def _accessible(call: Call, model: Model, regions: Sequence[str]) -> tuple[str, ...]:
+    """A region without an engine for the model is passed over, unless no region has one."""
     accessible = tuple(region for region in regions if has_access(call, model, region))
     if not accessible:
-        require_access(call, model, call.region)
-    return accessible
+        raise no_access()
+    served = tuple(
+        region for region in accessible if call.catalog.get(model.id, region).engine is not None
+    )
+    return served or accessible
 
 
 def _find(call: Call, type: type[R], identifier: str) -> Item[R] | None:
