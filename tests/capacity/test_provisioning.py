@@ -212,7 +212,9 @@ async def test_what_failed_costs_nothing_and_what_served_does(bench: Bench) -> N
     assert lines == []
 
 
-async def test_a_custom_model_is_served_by_its_own_engine_and_never_by_its_base_s(bench: Bench) -> None:
+async def test_a_custom_model_is_served_by_its_own_engine_and_never_by_its_base_s(
+    bench: Bench,
+) -> None:
     own = await custom(bench, "own", CustomModel(base_model="anthropic.claude-v2", engine="script"))
     plain = await custom(bench, "plain", CustomModel(base_model="anthropic.claude-v2"))
     base = CATALOG.get("anthropic.claude-v2", REGION)
