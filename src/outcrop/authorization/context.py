@@ -38,7 +38,8 @@ class Setting:
 # Not frozen, as whatever is made once a request (see wire/http.py).
 @dataclass(slots=True)
 class Context:
-    """What condition keys are read from. ``tags`` are the caller's own."""
+    """What condition keys are read from. ``tags`` are the caller's own. What another account owns
+    and has no policy on is like what is not there: a denial by its tags would tell of it."""
 
     setting: Setting
     tags: Mapping[str, str]
@@ -56,18 +57,24 @@ class Context:
 
     def find(self, name: str) -> Value | None:
         own = self.access.keys.get(name)
-        if own is None and self.facts is not None:
-            own = self.facts.keys.get(name)
+        facts = self.facts
+        if facts is not None and facts.policy is None and self._is_strangers(facts):
+            facts = None
+        if own is None and facts is not None:
+            own = facts.keys.get(name)
         if own is not None:
             return own
         if name.startswith(_PRINCIPAL_TAG):
             return _find_tag(self.tags, name.removeprefix(_PRINCIPAL_TAG))
-        if self.facts is not None and name.startswith(_RESOURCE_TAG):
-            return _find_tag(self.facts.tags, name.removeprefix(_RESOURCE_TAG))
+        if facts is not None and name.startswith(_RESOURCE_TAG):
+            return _find_tag(facts.tags, name.removeprefix(_RESOURCE_TAG))
         if name == "aws:resourceaccount":
             return self.facts.account if self.facts else None
         reader = _READERS.get(name)
         return reader(self.setting) if reader else None
+
+    def _is_strangers(self, facts: Facts) -> bool:
+        return facts.account not in (None, self.setting.caller.account)
 
 
 def _find_tag(tags: Mapping[str, str], key: str) -> str | None:

@@ -41,6 +41,13 @@ class Admission:
     region: str
     charges: tuple[Charge, ...]
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Where a call that may leave its region runs."""
+        if self.target.crosses_regions or self.region != self.call.region:
+            return {"x-outcrop-region": self.region}
+        return {}
+
     async def settle(self, input_tokens: int, output_tokens: int) -> None:
         """The call has ended and used this; it is accounted to its caller."""
         used = {

@@ -14,14 +14,12 @@ async def embed(
 ) -> tuple[Embeddings, dict[str, str]]:
     """The vectors, and the headers that tell what made them and where."""
 
-    async def begin(admission: Admission) -> tuple[Embeddings, dict[str, str]]:
+    async def begin(admission: Admission) -> tuple[Embeddings, str, Admission]:
         engine = await engine_in(call, target, admission.region)
         made = await engine.embed(request) if request.texts else Embeddings((), ())
-        await admission.settle(sum(made.input_tokens), 0)
-        headers = {"x-outcrop-served-by": engine.served_by}
-        if target.crosses_regions:
-            headers["x-outcrop-region"] = admission.region
-        return made, headers
+        return made, engine.served_by, admission
 
     demand = Demand(estimate_texts(request.texts), 0)
-    return await in_some_region(call, target, demand, begin)
+    made, served_by, admission = await in_some_region(call, target, demand, begin)
+    await admission.settle(sum(made.input_tokens), 0)
+    return made, {"x-outcrop-served-by": served_by, **admission.headers}

@@ -88,8 +88,8 @@ class Run:
         headers = {"x-outcrop-served-by": self._engine.served_by}
         if self._not_honoured:
             headers["x-outcrop-not-honoured"] = ", ".join(self._not_honoured)
-        if self.admission is not None and self.admission.target.crosses_regions:
-            headers["x-outcrop-region"] = self.admission.region
+        if self.admission is not None:
+            headers |= self.admission.headers
         return headers
 
     async def events(self) -> AsyncGenerator[IndexedEvent]:
@@ -101,8 +101,10 @@ class Run:
                 self._meter(*indexed)
                 yield indexed
         finally:
-            await self._events.aclose()
-            await self._settle()
+            try:
+                await self._events.aclose()
+            finally:
+                await self._settle()
         if self._unfinished:
             raise EngineGone("the engine ended in the middle of an answer")
 
@@ -116,6 +118,7 @@ class Run:
         """The prompt is counted once, however many answers it has: as the first one read it."""
         if isinstance(event, Started):
             self.input_tokens = max(self.input_tokens, event.input_tokens)
+            return
         if not isinstance(event, Finished):
             self._seen += 1
             return

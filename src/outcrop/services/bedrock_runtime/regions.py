@@ -1,5 +1,6 @@
 """Where a call runs: in its own region, or by a profile in the first one that can take it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -25,7 +26,8 @@ async def in_some_region(
     call: Call, target: Target, demand: Demand, begin: Callable[[Admission], Awaitable[Begun]]
 ) -> Begun:
     """``begin`` in the first region with quota and capacity left. What was taken from a region's
-    quota where it did not begin is given back. If no region is left, the call is throttled where
+    quota where it did not begin is given back, but for the request itself where the client left
+    an engine that had begun to work. If no region is left, the call is throttled where
     quotas ended, else refused with what the last engine said."""
     exceeded: list[LimitExceeded] = []
     failure: EngineError | None = None
@@ -35,16 +37,20 @@ async def in_some_region(
         except LimitExceeded as error:
             exceeded.append(error)
             continue
-        begun = False
+        is_open = True
         try:
             result = await begin(admission)
-            begun = True
+            is_open = False
             return result
         except _NO_CAPACITY as error:
             failure = error
+        except asyncio.CancelledError:
+            is_open = False
+            await admission.settle(0, 0)
+            raise
         finally:
-            # Refused, or the client has gone: nothing was used.
-            if not begun:
+            # Refused: nothing was used.
+            if is_open:
                 await admission.cancel()
     if failure is not None:
         raise failure
