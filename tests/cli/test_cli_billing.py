@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,18 +36,18 @@ def line(model: str, prices: str, tokens: int) -> Line:
     return Line(*place, prices, requests=1, input_tokens=tokens, output_tokens=tokens)
 
 
+async def write(folder: Path, lines: Sequence[Line]) -> None:
+    database = await Database.open(folder / "data" / "outcrop.db")
+    async with database.write() as connection:
+        await add_up(connection, lines)
+    await database.close()
+
+
 @pytest.fixture
 def outcrop_with_bill(outcrop: typer.Typer, tmp_path: Path) -> typer.Typer:
     run(outcrop)
     lines = [line("anthropic.claude-v2", "0.008/0.024", 12_345), line("acme.chat", "-/-", 5)]
-
-    async def write() -> None:
-        database = await Database.open(tmp_path / "data" / "outcrop.db")
-        async with database.write() as connection:
-            await add_up(connection, lines)
-        await database.close()
-
-    asyncio.run(write())
+    asyncio.run(write(tmp_path, lines))
     return outcrop
 
 
@@ -64,6 +66,17 @@ def test_json_has_every_nano_dollar_and_the_table_cents(outcrop_with_bill: typer
     table = run(outcrop_with_bill, "--month", "2026-03")
     assert "12,345" in table.stdout
     assert "0.40" in table.stdout
+
+
+def test_names_are_no_markup(outcrop: typer.Typer, tmp_path: Path) -> None:
+    """Paths of users hold brackets, and a tag's key is whatever the operator asks for."""
+    path = "[/red]/[bold]/"
+    bought = line("anthropic.claude-v2", "0.008/0.024", 1)
+    mean = replace(bought, principal=f"arn:aws:iam::{ACCOUNT}:user/{path}ada")
+    run(outcrop)
+    asyncio.run(write(tmp_path, [mean]))
+    assert f"user/{path}ada" in run(outcrop, "--month", "2026-03", "--by", "principal").stdout
+    assert "Tag [/CostCenter]" in run(outcrop, "--by-tag", "[/CostCenter]").stdout
 
 
 def test_what_has_no_price_is_told_of(outcrop_with_bill: typer.Typer) -> None:

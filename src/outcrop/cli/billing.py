@@ -6,6 +6,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from outcrop.billing.prices import cents, dollars
 from outcrop.billing.report import (
@@ -118,7 +119,10 @@ def _figures(of: Sum) -> dict[str, Any]:
 def _table(month: Month, group: str, sums: dict[str, Sum]) -> Table:
     table = Table(box=None, pad_edge=False, show_footer=True)
     whole = total(sums)
-    table.add_column(group.capitalize(), footer=f"{month.name} in all", overflow="fold")
+    # As text: names hold brackets, which are no markup here.
+    table.add_column(
+        Text(group[:1].upper() + group[1:]), footer=f"{month.name} in all", overflow="fold"
+    )
     for title, sum_of in (
         ("Requests", f"{whole.requests:,}"),
         ("Tokens in", f"{whole.input_tokens:,}"),
@@ -129,7 +133,7 @@ def _table(month: Month, group: str, sums: dict[str, Sum]) -> Table:
         table.add_column(title, footer=sum_of, justify="right")
     for name, each in sums.items():
         table.add_row(
-            name,
+            Text(name),
             f"{each.requests:,}",
             f"{each.input_tokens:,}",
             f"{each.output_tokens:,}",
