@@ -149,6 +149,17 @@ async def test_a_call_that_leaves_its_region_says_so_though_it_had_no_choice(
     )
 
 
+async def test_another_account_s_profile_of_the_system_is_not_there(limited: Inside) -> None:
+    await grant(limited, HAIKU)
+    arn = f"arn:aws:bedrock:{HERE}:{{}}:inference-profile/us.{HAIKU}"
+    client = limited.client(ADMIN)
+    assert (await converse(client, arn.format(ACCOUNT)))[0] == "ok"
+    assert await converse(client, arn.format(OTHER)) == (
+        "ValidationException",
+        "The provided model identifier is invalid.",
+    )
+
+
 async def test_tags_of_another_account_s_resources_tell_nothing(limited: Inside) -> None:
     """A denial by a tag would say that the resource is there, and guess by guess its tags."""
     prefix = f"arn:aws:bedrock:{HERE}:{OTHER}:application-inference-profile"

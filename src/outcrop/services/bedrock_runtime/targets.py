@@ -94,14 +94,13 @@ def _of_catalog(call: Call, identifier: str, model: Model) -> Target:
         require_access(call, model, call.region)
         arn = foundation_model_arn(call.region, model.id)
         return Target(model, (call.region,), arn, model.id)
+    arn = inference_profile_arn(call.region, call.account, profile_id)
+    if identifier not in (profile_id, arn):
+        # Another account's.
+        raise NoSuchModel(identifier)
     geography = profile_id.partition(".")[0]
     regions = destinations(model, geography, call.region, call.serving.regions)
-    return Target(
-        model,
-        _accessible(call, model, regions),
-        inference_profile_arn(call.region, call.account, profile_id),
-        profile_id,
-    )
+    return Target(model, _accessible(call, model, regions), arn, profile_id)
 
 
 def _of_throughput(call: Call, item: Item[ProvisionedModel]) -> Target:
