@@ -1,6 +1,7 @@
 """Made-up calls of every operation that answers: right types, hostile and plausible values, and the
 names and ARNs that earlier answers gave, so that calls meet what is really there."""
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from outcrop.services.operation import handled_operations
 from outcrop.wire.spec import load_service
 
 _KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+_MODEL = "amazon.titan-text-express-v1"
 _TRUST = document({"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"})
 _WORDS = (
     *("", "a", "ann", "*", "x" * 300, "ü€\U0001f600", "\x00", "a b", "../..", "${aws:username}"),
@@ -26,13 +28,18 @@ _PLAUSIBLE: Mapping[str, tuple[str, ...]] = {
     "aliasname": ("alias/x",),
     "assumerolepolicydocument": (_TRUST,),
     "bucket": ("bucket-one", "bucket-two"),
+    "body": (json.dumps({"inputText": "one"}),),
     "cidrblock": ("10.0.0.0/16", "10.0.1.0/24"),
+    "copyfrom": (f"arn:aws:bedrock:us-east-1::foundation-model/{_MODEL}",),
     "granteeprincipal": (f"arn:aws:iam::{ACCOUNT}:user/ann",),
     "groupname": ("g",),
+    "inferenceprofilename": ("p1", "p2"),
     "key": ("k", "a/b", "team"),
     "issuetype": ("customer-service",),
     "keyid": ("alias/x",),
     "language": ("ja",),
+    "modelid": (_MODEL, "amazon.titan-embed-text-v1"),
+    "modelidentifier": (_MODEL,),
     "name": ("n1", "alias/x"),
     "path": ("/", "/p/"),
     "policyarn": (f"arn:aws:iam::{ACCOUNT}:policy/p",),
@@ -42,7 +49,7 @@ _PLAUSIBLE: Mapping[str, tuple[str, ...]] = {
     "rolename": ("r",),
     "rolesessionname": ("s1",),
     "secretid": ("n1",),
-    "servicecode": ("account-activation",),
+    "servicecode": ("account-activation", "bedrock"),
     "servicename": ("com.amazonaws.us-east-1.bedrock-runtime", "com.amazonaws.us-east-1.s3"),
     "username": ("ann", "bob"),
 }
@@ -73,7 +80,9 @@ class Calls:
         self._operations = sorted(
             operation.name
             for operation in load_service(service).operations.values()
-            if (service, operation.handler_name) in handled_operations()
+            # Clients have not those that the documents alone name.
+            if operation.name in self._model.operation_names
+            and (service, operation.handler_name) in handled_operations()
             and operation.name not in _STREAMED
         )
 
@@ -122,7 +131,8 @@ class Calls:
             case "string":
                 return self._text(shape, name)
             case "blob":
-                return dice.choice(_BLOBS)
+                known = self._known.get(name.lower())
+                return dice.choice(known).encode() if known else dice.choice(_BLOBS)
             case "boolean":
                 return dice.random() < 0.5
             case "timestamp":

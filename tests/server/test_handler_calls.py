@@ -10,7 +10,10 @@ from handler_calls import Calls
 from in_process import ADMIN, Client, parse, running_inside, whole
 
 CALLS = 800
-SERVICES = ("iam", "sts", "kms", "secretsmanager", "ec2", "health", "s3", "support")
+SERVICES = (
+    *("iam", "sts", "kms", "secretsmanager", "ec2", "health", "s3"),
+    *("support", "service-quotas", "bedrock"),
+)
 # What is not there (501), and an object store that is still starting (503).
 OWN_WORDS = (501, 503)
 
