@@ -12,7 +12,7 @@ from typing import Final
 from outcrop.billing.usage import UsageKey
 from outcrop.errors import ServiceUnavailableException
 from outcrop.quotas.definitions import RateUnit
-from outcrop.quotas.limiter import Charge, LimiterUnavailable
+from outcrop.quotas.limiter import Charge, LimiterUnavailable, Unit
 from outcrop.services.bedrock_runtime.targets import Target
 from outcrop.services.call import Call
 from outcrop.stores.model_records import ProvisionedModel
@@ -110,11 +110,15 @@ def _on_demand(call: Call, target: Target, region: str, demand: Demand) -> tuple
 
 
 def _bought(item: Item[ProvisionedModel], demand: Demand) -> tuple[Charge, ...]:
+    """What needs more than a minute holds takes the minute whole, and owes what else it uses: else
+    a long prompt, or a caller who sets no limit, would never be answered."""
     units, unit = item.record.units, item.record.unit
-    charges = (
-        Charge(f"{item.arn}/input", demand.input_tokens, units * unit.input_tokens, "input tokens"),
-        Charge(
-            f"{item.arn}/output", demand.output_tokens, units * unit.output_tokens, "output tokens"
-        ),
+    needs: tuple[tuple[str, Unit, int, int], ...] = (
+        ("input", "input tokens", demand.input_tokens, units * unit.input_tokens),
+        ("output", "output tokens", demand.output_tokens, units * unit.output_tokens),
     )
-    return tuple(charge for charge in charges if charge.amount)
+    return tuple(
+        Charge(f"{item.arn}/{name}", min(tokens, holds), holds, of)
+        for name, of, tokens, holds in needs
+        if tokens
+    )
