@@ -11,8 +11,6 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.load import load_catalog
@@ -27,6 +25,7 @@ from outcrop.cli.options import (
     read_config,
 )
 from outcrop.cli.state import with_state
+from outcrop.cli.tables import print_table
 from outcrop.config import Config
 from outcrop.server.state import State
 from outcrop.services.bedrock.dependents import dependents_by_place
@@ -91,10 +90,8 @@ def list_access(
     elif not rows:
         typer.echo("No model may be used. Grant access: outcrop access grant --all")
     else:
-        table = Table("Account", "Model ID", "Regions", box=None, pad_edge=False)
-        for row in rows:
-            table.add_row(row["account"], row["modelId"], ", ".join(row["regions"]))
-        Console().print(table)
+        cells = ((row["account"], row["modelId"], ", ".join(row["regions"])) for row in rows)
+        print_table(("Account", "Model ID", "Regions"), cells, folded=["Regions"])
 
 
 @app.command()

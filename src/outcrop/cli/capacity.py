@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from outcrop.capacity.cpus import CpuLedger
 from outcrop.capacity.rates import Rates, machine_id
@@ -24,6 +22,7 @@ from outcrop.cli.options import (
     read_config,
 )
 from outcrop.cli.state import with_state
+from outcrop.cli.tables import print_table
 from outcrop.config import Config, ConfigError, Llama, Onnx
 from outcrop.engines.pool import EnginePool
 from outcrop.engines.protocol import EngineError
@@ -209,22 +208,27 @@ def _print_pool(pool: dict[str, Any]) -> None:
 
 
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    headings = ("ARN", "Name", "Status", "Units", "Tokens in, out a minute", "CPUs", "Until")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    """The ARN, which the other commands take, comes last: a narrow terminal breaks only it."""
+    if not rows:
+        typer.echo("No throughput was bought.")
+        return
+    headings = ("Name", "Status", "Units", "Tokens in, out a minute", "CPUs", "Until", "ARN")
+    print_table(headings, map(_cells, rows))
     for row in rows:
-        table.add_row(
-            row["arn"],
-            row["name"],
-            row["status"],
-            str(row["units"]),
-            f"{row['input_tokens_per_minute']:,}, {row['output_tokens_per_minute']:,}",
-            ", ".join(map(str, row["cpus"])) or "-",
-            (row["committed_until"] or "-")[:16],
-        )
-    if rows:
-        Console().print(table)
+        if row["failure"]:
+            typer.echo(f"{row['name']}: {row['failure']}")
+
+
+def _cells(row: dict[str, Any]) -> Sequence[str]:
+    return (
+        row["name"],
+        row["status"],
+        str(row["units"]),
+        f"{row['input_tokens_per_minute']:,}, {row['output_tokens_per_minute']:,}",
+        ", ".join(map(str, row["cpus"])) or "-",
+        (row["committed_until"] or "-")[:16],
+        row["arn"] or "-",
+    )
 
 
 def _speed(input_per_s: float, output_per_s: float) -> str:

@@ -4,12 +4,10 @@ Written to the data directory itself; a running server goes by it within half a 
 changes something is recorded with the name of who ran it.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from outcrop.catalog.load import load_models
 from outcrop.cli.keys import choose_account
@@ -24,6 +22,7 @@ from outcrop.cli.options import (
     read_config,
 )
 from outcrop.cli.state import Result, with_state
+from outcrop.cli.tables import print_table
 from outcrop.config import Config
 from outcrop.quotas import requests as increases
 from outcrop.quotas.book import QuotaBook
@@ -60,7 +59,8 @@ def list_quotas(
         if as_json:
             print_json(rows)
             return
-        _print(("Code", "Quota", "Value", "Default", "Adjustable"), map(_quota_cells, rows))
+        headings = ("Code", "Quota", "Value", "Default", "Adjustable")
+        print_table(headings, map(_quota_cells, rows), folded=["Quota"])
 
 
 @app.command()
@@ -81,8 +81,11 @@ def requests(
         if as_json:
             print_json(rows)
             return
+        if not rows:
+            typer.echo("No account has asked for more of a quota.")
+            return
         headings = ("ID", "Status", "Account", "Region", "Quota", "Now", "Asked for")
-        _print(headings, map(_request_cells, rows))
+        print_table(headings, map(_request_cells, rows), folded=["Quota"])
 
 
 @app.command()
@@ -211,12 +214,3 @@ def _request_cells(row: dict[str, Any]) -> Sequence[str]:
         "-" if value is None else f"{value:,.10g}",
         f"{row['desired']:,.10g}",
     )
-
-
-def _print(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)

@@ -3,13 +3,9 @@
 Written to the data directory itself. Whatever changes something is recorded with who ran it.
 """
 
-from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, cast, get_args
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from outcrop.cli.operators import operator_name
 from outcrop.cli.options import (
@@ -21,6 +17,7 @@ from outcrop.cli.options import (
     read_config,
 )
 from outcrop.cli.state import with_state
+from outcrop.cli.tables import print_table
 from outcrop.server.state import State
 from outcrop.stores.failures import StoreError
 from outcrop.stores.operator_actions import record_action
@@ -71,8 +68,12 @@ def cases(
         rows = [_row(each) for each in with_state(read_config(data_dir, config), work)]
         if as_json:
             print_json(rows)
+        elif not rows:
+            typer.echo("No case is open. Resolved ones: outcrop support cases --resolved")
         else:
-            Console().print(_table(rows))
+            columns = ("number", "account", "status", "severity", "about", "subject")
+            cells = ([_harmless(row[each]) for each in columns] for row in rows)
+            print_table([each.capitalize() for each in columns], cells, ("About", "Subject"))
 
 
 @app.command()
@@ -237,17 +238,6 @@ def _plain(communication: Communication) -> dict[str, Any]:
         "body": record.body,
         "files": [{"id": file.id, "name": file.file_name} for file in record.files],
     }
-
-
-def _table(rows: Iterable[dict[str, str]]) -> Table:
-    columns: Sequence[str] = ("number", "account", "status", "severity", "about", "subject")
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.capitalize(), overflow="fold")
-    for row in rows:
-        # As text: what accounts write is no markup.
-        table.add_row(*(Text(_harmless(row[column])) for column in columns))
-    return table
 
 
 def _harmless(text: str) -> str:
