@@ -463,3 +463,37 @@ async def test_another_process_takes_over_from_one_that_was_killed(node: Node) -
     assert [(job.id, job.attempt) for job in work.jobs] == [(made, 2)]
     assert row["attempt"] == 2
     assert row["changed_at_ms"] > killed_at
+
+
+async def test_who_is_alone_does_not_wait_for_the_leases_of_the_dead(node: Node) -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    await node.submit()
+    dead = Work(Work().forever)
+    await (await node.runner(dead, pace)).poll()
+    await dead.began.wait()
+    # Also where the clock went back since, so that the lease would last long.
+    clock.ms -= 1
+    alone = Work()
+    runner = await node.runner(alone, pace)
+    await runner.poll()
+    assert not alone.jobs
+    await runner.take_over()
+    row = await round_of(runner, node, clock)
+    assert (row["state"], [job.attempt for job in alone.jobs]) == ("done", [2])
+
+
+async def test_what_was_given_up_stays_given_up_when_it_is_taken_over(node: Node) -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    await node.submit()
+    node.write(
+        "UPDATE jobs SET state = 'failing', error = 'why', attempt = 5, owner = 'dead', "
+        "lease_until_ms = 9e12"
+    )
+    work = Work()
+    runner = await node.runner(work, pace)
+    await runner.take_over()
+    row = await round_of(runner, node, clock)
+    assert (row["state"], work.jobs) == ("failed", [])
+    assert [message for _, message in work.given_up] == ["why"]

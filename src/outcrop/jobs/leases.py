@@ -124,6 +124,14 @@ async def end(
     return await _let_go(connection, lease, now_ms, {"state": state})
 
 
+async def free_all(connection: AsyncConnection, now_ms: int) -> int:
+    """How many leases there were. Their owners change nothing any more."""
+    state = sa.case((jobs.c.state == "failing", "failing"), else_="waiting")
+    free = {"state": state, "owner": "", "lease_until_ms": 0, "changed_at_ms": now_ms}
+    leased = sa.and_(jobs.c.state.in_(_HELD), jobs.c.owner != "")
+    return (await connection.execute(sa.update(jobs).where(leased).values(free))).rowcount
+
+
 async def prune(connection: AsyncConnection, now_ms: int) -> None:
     ended = jobs.c.state.in_(_ENDED)
     newest = sa.select(jobs.c.id).where(ended).order_by(jobs.c.changed_at_ms.desc())

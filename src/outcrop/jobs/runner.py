@@ -90,6 +90,14 @@ class JobRunner:
         """Jobs submitted in this process begin at once, those of other processes soon."""
         resources.listen(TOPIC, lambda _changes: self.wake(), self._woken)
 
+    async def take_over(self) -> None:
+        """Frees what earlier processes of the database were doing, which need not run out then. For
+        one that knows that no other process works on it now."""
+        async with self._database.write() as connection:
+            left = await leases.free_all(connection, self._clock())
+        if left:
+            log.info("%d jobs that another process left go on here", left)
+
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run(), name=f"outcrop-jobs-{self._node}")
         self._loop.add_done_callback(_tell_of_death)

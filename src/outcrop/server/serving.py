@@ -51,6 +51,8 @@ async def open_serving(
             stores.database, job_kinds(stores, capacity, catalog), node=socket.gethostname()
         )
         runner.listen_to(stores.resources)
+        # The data directory, with the database, has one server at a time: this one.
+        await runner.take_over()
         await capacity.restore()
         runner.start()
         stack.push_async_callback(runner.close)
