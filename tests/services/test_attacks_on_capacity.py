@@ -19,7 +19,7 @@ from statements import ACCOUNT, OTHER, allow, document
 from outcrop.billing.meter import LedgerMeter
 from outcrop.config import ModelAccess as AccessSettings, Quotas, Scripted
 from outcrop.engines.scripted import ScriptedEngine
-from outcrop.generation import EmbeddingRequest, Event, Generation, Text, Turn
+from outcrop.generation import EmbeddingRequest, Event, Generation, Started, Text, Turn
 from outcrop.quotas.limiter import Charge
 from outcrop.quotas.memory import MemoryLimiter
 from outcrop.services.bedrock_runtime.admission import Demand, admit
@@ -56,6 +56,14 @@ class CountingLimiter(MemoryLimiter):
         self.held[charge.unit] -= amount
         self.giving_back.set()
         await asyncio.sleep(0)
+
+
+class CountsAtEnd(ScriptedEngine):
+    """Like Bedrock itself and most servers of other kinds, it tells at the end what it has read."""
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[Event]:
+        async for event in super().generate(generation):
+            yield Started(0) if isinstance(event, Started) else event
 
 
 class SlowToClose(ScriptedEngine):
@@ -231,6 +239,22 @@ async def test_what_was_not_used_comes_back_though_the_engine_is_left_while_it_e
     ((requests, *tokens),) = await billed(limited)
     assert requests == 1
     assert limiter.held == {"requests": 1, "tokens": sum(tokens)}
+
+
+async def test_a_prompt_counts_though_the_answer_is_left_before_the_engine_tells(
+    limited: Inside, limiter: CountingLimiter
+) -> None:
+    """Else whoever leaves before the end sends prompts of any length for nothing."""
+    await grant(limited, HAIKU)
+    call = call_of(limited)
+    run = Run(CountsAtEnd("script", Scripted()), ASK, [])
+    run.admission = await admit(call, resolve(call, HAIKU), HERE, Demand(10, 100))
+    events = run.events()
+    for _ in range(3):
+        await anext(events)
+    await events.aclose()
+    assert await billed(limited) == [(1, 10, 2)]
+    assert limiter.held == {"requests": 1, "tokens": 12}
 
 
 async def test_an_answer_that_was_left_before_its_first_token_has_none(limited: Inside) -> None:

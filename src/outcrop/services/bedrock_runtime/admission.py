@@ -39,6 +39,7 @@ class Admission:
     call: Call
     target: Target
     region: str
+    demand: Demand
     charges: tuple[Charge, ...]
 
     @property
@@ -92,7 +93,7 @@ async def admit(call: Call, target: Target, region: str, demand: Demand) -> Admi
         except LimiterUnavailable as error:
             log.warning("a request was refused, as its quota cannot be counted: %s", error)
             raise ServiceUnavailableException(_UNAVAILABLE) from error
-    return Admission(call, target, region, charges)
+    return Admission(call, target, region, demand, charges)
 
 
 def _on_demand(call: Call, target: Target, region: str, demand: Demand) -> tuple[Charge, ...]:

@@ -130,11 +130,15 @@ class Run:
             self.cache_write_tokens = event.cache_write_tokens
 
     async def _settle(self) -> None:
-        """An answer that was left before its end has as many tokens as pieces that came."""
+        """An answer that was left before its end has as many tokens as pieces that came; its prompt
+        has what was estimated, where the engine counts it at the end."""
         admission, self.admission = self.admission, None
-        if admission is not None:
-            output = self.output_tokens if self.is_finished else max(self.output_tokens, self._seen)
-            await admission.settle(self.input_tokens, output)
+        if admission is None:
+            return
+        input, output = self.input_tokens, self.output_tokens
+        if not self.is_finished:
+            input, output = input or admission.demand.input_tokens, max(output, self._seen)
+        await admission.settle(input, output)
 
 
 async def start(call: Call, target: Target, generation: Generation) -> Run:
