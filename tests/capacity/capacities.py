@@ -79,6 +79,10 @@ class Opened:
             record = msgspec.structs.replace(item.record, **fields)
             await transaction.put(_with(item, record))
 
+    async def remove(self, name: str) -> None:
+        async with self.resources.writing() as transaction:
+            await transaction.remove(ProvisionedModel, Place(ACCOUNT, REGION, name))
+
     async def reopen(self, served_by: str, cpus: Sequence[int] | None = None) -> None:
         """As after a restart, on a machine with these CPUs; its model is bound to ``served_by``."""
         await self.capacity.close()

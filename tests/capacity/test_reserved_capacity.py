@@ -25,7 +25,7 @@ from outcrop.capacity.rates import machine_id
 from outcrop.config import Capacity, EngineConfig, Llama, OpenAI, Scripted, Upstream
 from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.protocol import EngineFailed, EngineNotReady
-from outcrop.stores.model_records import EngineRate, EngineReservation, ProvisionedModel
+from outcrop.stores.model_records import EngineRate, EngineReservation
 from outcrop.stores.resources import Place
 
 EIGHT = tuple(range(8))
@@ -239,11 +239,7 @@ async def test_a_replica_is_taken_whole_by_one_throughput(tmp_path: Path):
         await opened.capacity.release(arn("one"))
 
         async def given_back() -> bool:
-            try:
-                await opened.engines.get("vllm-2")
-            except EngineNotReady:
-                return False
-            return True
+            return not await _is_taken(opened, "vllm-2")
 
         await until(given_back)
         await opened.capacity.reserve(arn("two"), model("vllm"), 1, UNIT)
@@ -255,18 +251,11 @@ async def test_a_replica_is_taken_after_the_calls_on_demand_that_run_on_it(tmp_p
         on_demand = await opened.engines.get("vllm-2")
         assert isinstance(on_demand, OpenAIEngine)
 
-        async def refused() -> bool:
-            try:
-                await opened.engines.get("vllm-2")
-            except EngineNotReady:
-                return True
-            return False
-
         async with on_demand.gate.admit():
             reserving = asyncio.create_task(
                 opened.capacity.reserve(arn("one"), model("vllm"), 1, UNIT)
             )
-            await until(refused)
+            await until(lambda: _is_taken(opened, "vllm-2"))
             assert not await served(opened.capacity, "one")
         await reserving
         assert await served(opened.capacity, "one")
@@ -291,7 +280,7 @@ async def test_a_closed_capacity_reserves_nothing(opened: Opened):
         await opened.capacity.reserve(arn("two"), model("script"), 1, UNIT)
 
 
-async def test_a_throughput_that_is_deleted_while_it_waits_is_not_restored(opened: Opened):
+async def test_a_throughput_that_failed_is_not_restored(opened: Opened):
     await opened.bought("one")
     await opened.change("one", status="Failed")
     await opened.capacity.restore()
@@ -300,14 +289,52 @@ async def test_a_throughput_that_is_deleted_while_it_waits_is_not_restored(opene
     assert opened.capacity.problems() == []
 
 
+@pytest.mark.parametrize("what", ["deleted", "failed"])
+async def test_what_goes_while_its_engine_is_started_again_holds_nothing(tmp_path: Path, what: str):
+    config = Capacity(replicas={"vllm": ("vllm-2",)})
+    async with open_capacity(tmp_path, dict(REMOTE), config, EIGHT) as opened:
+        await opened.bought("one")
+        await opened.reopen("vllm", EIGHT)
+        on_demand = await opened.engines.get("vllm-2")
+        assert isinstance(on_demand, OpenAIEngine)
+        async with on_demand.gate.admit():
+            await opened.capacity.restore()
+            await until(lambda: _is_taken(opened, "vllm-2"))
+            if what == "deleted":
+                await opened.remove("one")
+            else:
+                await opened.change("one", status="Failed")
+            await opened.capacity.release(arn("one"))
+
+        async def is_free() -> bool:
+            return not await _is_taken(opened, "vllm-2")
+
+        await until(is_free)
+        assert not await served(opened.capacity, "one")
+
+
+async def test_a_swap_of_what_waits_for_its_engine_after_a_restart_starts_it_first(opened: Opened):
+    for name in ("one", "two", "three"):
+        await opened.bought(name, "Updating")
+    await opened.reopen("script", EIGHT)
+    await opened.capacity.restore()
+    await opened.capacity.swap(arn("three"), model("other"))
+    assert opened.capacity.engine(arn("three")).name.startswith("other")
+
+
+async def _is_taken(opened: Opened, engine: str) -> bool:
+    try:
+        await opened.engines.get(engine)
+    except EngineNotReady:
+        return True
+    return False
+
+
 async def test_what_goes_with_its_account_gives_its_capacity_back(opened: Opened):
     for name in ("one", "two"):
         await opened.bought(name)
         await opened.capacity.reserve(arn(name), model("script"), 1, UNIT)
-    async with opened.resources.writing() as transaction:
-        item = await transaction.find_arn(ProvisionedModel, arn("one"))
-        assert item is not None
-        await transaction.remove(ProvisionedModel, item.place)
+    await opened.remove("one")
 
     async def is_released() -> bool:
         return not await served(opened.capacity, "one")

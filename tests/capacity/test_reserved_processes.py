@@ -13,7 +13,7 @@ from capacities import UNIT, Opened, answered, arn, asking, model, open_capacity
 from outcrop.config import EngineConfig, Llama, Onnx
 from outcrop.engines.llama.engine import LlamaEngine
 from outcrop.engines.onnx import OnnxEngine
-from outcrop.engines.protocol import EngineBusy
+from outcrop.engines.protocol import EngineBusy, EngineNotReady
 from outcrop.generation import EmbeddingRequest
 from outcrop.processes.affinity import allowed_cpus
 from outcrop.stores.model_records import EngineRate
@@ -147,6 +147,38 @@ async def test_a_swap_of_processes_under_a_stream_of_calls_fails_none(opened: Op
     assert cpus_of(after.pid) == LAST
     stop.set()
     assert {count for counts in await asyncio.gather(*callers) for count in counts} == {4}
+
+
+def children() -> set[int]:
+    """The processes of engines that this one has started and that live."""
+    own = Path(f"/proc/{os.getpid()}/task")
+    return {
+        int(pid)
+        for task in own.glob("*/children")
+        for pid in task.read_text(encoding="ascii").split()
+        if "outcrop.engines" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    }
+
+
+async def test_what_is_given_back_while_it_is_swapped_leaves_no_process(opened: Opened):
+    await opened.capacity.reserve(arn("one"), model("smollm2"), 1, UNIT)
+    before = children()
+    swapping = asyncio.create_task(opened.capacity.swap(arn("one"), model("tuned")))
+
+    async def is_starting() -> bool:
+        return len(children() - before) > 0
+
+    await until(is_starting)
+    await opened.capacity.release(arn("one"))
+    with pytest.raises(EngineNotReady):
+        await swapping
+
+    async def is_free() -> bool:
+        return not opened.capacity.pool().reserved
+
+    await until(is_free)
+    assert children() & before == set()
+    assert children() == set()
 
 
 async def test_a_reserved_engine_is_not_unloaded_for_another(tmp_path: Path):

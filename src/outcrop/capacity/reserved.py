@@ -6,7 +6,7 @@ Changes come one after another; requests look up their engine without waiting fo
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Final
+from typing import Final, cast
 
 from outcrop.capacity.capacity import CapacityShort, Pool
 from outcrop.capacity.cpus import CpuLedger
@@ -22,7 +22,7 @@ from outcrop.engines.protocol import Engine, EngineError, EngineNotReady
 from outcrop.engines.reserved import ReservedEngine
 from outcrop.stores.mirror import Mirror
 from outcrop.stores.model_records import ModelUnit, ProvisionedModel
-from outcrop.stores.resources import Resources
+from outcrop.stores.resources import Item, Resources
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +109,9 @@ class ReservedCapacity:
 
     async def swap(self, arn: str, model: Model) -> None:
         name = _engine_of(model)
+        if arn in self._missing:
+            # After a restart it may be the last of many that are started again.
+            await self._restore_one(arn)
         async with self._changing:
             self._require_open()
             seat = self.seat(arn)
@@ -116,6 +119,9 @@ class ReservedCapacity:
                 return
             await self._places.require_room(seat, name)
             new = await self._start(arn, name, model.engine_model, seat.held)
+            if self._seats.get(arn) is not seat:
+                await new.close()
+                raise EngineNotReady(f"{arn} was given back before its new engine was ready.")
             replacing = self._spawn(seat.replace(new, name, model.engine_model))
             if seat.held.cpus:
                 await self._places.remember(arn, name, seat.held.cpus)
@@ -199,11 +205,11 @@ class ReservedCapacity:
                 await asyncio.sleep(_RETRY_S)
 
     async def _restore_one(self, arn: str) -> None:
-        item = self._models.find_arn(arn)
-        if item is None or item.record.status not in _SERVING:
+        item = self._find_serving(arn)
+        if item is None:
             self._missing.pop(arn, None)
             return
-        record: ProvisionedModel = item.record
+        record = item.record
         try:
             model = model_of_arn(self._models, self._get_catalog(), record.model, item.place.region)
             await self.reserve(arn, model, record.units, record.unit)
@@ -211,6 +217,15 @@ class ReservedCapacity:
             if self._missing.get(arn) != str(error):
                 log.warning("%s has no engine: %s", arn, error)
             self._missing[arn] = str(error)
+        if self._find_serving(arn) is None:
+            # It was released before there was anything to release.
+            await self.release(arn)
+
+    def _find_serving(self, arn: str) -> Item[ProvisionedModel] | None:
+        item = self._models.find_arn(arn)
+        if item is None or item.record.status not in _SERVING:
+            return None
+        return cast("Item[ProvisionedModel]", item)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
