@@ -254,6 +254,16 @@ async def test_a_connection_cut_in_the_middle_is_a_lost_engine() -> None:
                 await anext(answer)
 
 
+@pytest.mark.parametrize("counted", [-1, 2**31, 10**30])
+async def test_counts_of_tokens_that_cannot_be_are_no_answer(counted: int) -> None:
+    """They would go into quotas and onto bills, where so large a number fits nowhere."""
+    async with serving() as (server, engine):
+        usage = {"prompt_tokens": counted, "completion_tokens": 1}
+        server.say({"choices": [{"delta": {"content": "Hi"}}], "usage": usage}, delta("stop"))
+        with pytest.raises(EngineFailed, match="cannot be read"):
+            await collect(engine)
+
+
 async def test_a_stream_that_ends_without_a_reason_is_a_lost_engine() -> None:
     async with serving() as (server, engine):
         server.say(delta(content="Hi"), done=True)

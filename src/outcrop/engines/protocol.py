@@ -14,9 +14,14 @@ Errors below are all an engine may raise, besides bugs; ``services`` turns them 
 """
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Annotated, Protocol
+
+import msgspec
 
 from outcrop.generation import EmbeddingRequest, Embeddings, Event, Generation
+
+TokenCount = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+"""As another server tells it: no other number can be one, and goes into quotas and onto bills."""
 
 
 class EngineError(Exception):

@@ -7,7 +7,7 @@ import numpy as np
 
 from outcrop.engines.lift import Vectors, lift
 from outcrop.engines.openai.http import Client
-from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
+from outcrop.engines.protocol import EngineFailed, InputTooLong, TokenCount, Unsupported
 from outcrop.engines.texts import embed_each
 from outcrop.generation import EmbeddingRequest, Embeddings
 
@@ -17,7 +17,7 @@ class _Vector(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int
+    prompt_tokens: TokenCount
 
 
 class _Embedded(msgspec.Struct):

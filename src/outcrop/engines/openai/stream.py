@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from outcrop.engines.openai.failures import describe
-from outcrop.engines.protocol import EngineFailed, EngineGone, InputTooLong
+from outcrop.engines.protocol import EngineFailed, EngineGone, InputTooLong, TokenCount
 from outcrop.engines.stops import StopFilter
 from outcrop.generation import (
     Event,
@@ -72,12 +72,12 @@ class _Choice(msgspec.Struct):
 
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: TokenCount | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: TokenCount = 0
+    completion_tokens: TokenCount = 0
     prompt_tokens_details: _PromptDetails | None = None
 
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from outcrop.engines.lift import Vectors, lift
-from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
+from outcrop.engines.protocol import EngineFailed, InputTooLong, TokenCount, Unsupported
 from outcrop.engines.texts import embed_each
 from outcrop.engines.upstream.http import Client
 from outcrop.generation import EmbeddingRequest, Embeddings
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 class _Titan(msgspec.Struct, rename="camel"):
     embedding: list[float]
-    input_text_token_count: int
+    input_text_token_count: TokenCount
 
 
 class _Cohere(msgspec.Struct):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from outcrop.engines.protocol import EngineFailed, EngineGone
+from outcrop.engines.protocol import EngineFailed, EngineGone, TokenCount
 from outcrop.engines.stops import StopFilter
 from outcrop.engines.upstream import citations
 from outcrop.engines.upstream.failures import failure
@@ -56,10 +56,10 @@ class _Delta(msgspec.Struct, rename="camel"):
 
 
 class _Usage(msgspec.Struct, rename="camel"):
-    input_tokens: int
-    output_tokens: int
-    cache_read_input_tokens: int = 0
-    cache_write_input_tokens: int = 0
+    input_tokens: TokenCount
+    output_tokens: TokenCount
+    cache_read_input_tokens: TokenCount = 0
+    cache_write_input_tokens: TokenCount = 0
 
 
 class _Fields(msgspec.Struct):
