@@ -177,8 +177,11 @@ async def test_what_was_reserved_and_not_used_comes_back(
     body = json.dumps({"prompt": "\n\nHuman: one\n\nAssistant:", "max_tokens_to_sample": 400})
     async with gateway(tmp_path / "one", monkeypatch, limiter, 100, 1000) as inside:
         client = inside.client(ADMIN)
-        for _ in range(10):
+        outcomes = [
             await client.ask("bedrock-runtime", "InvokeModel", modelId=MODEL, body=body)
+            for _ in range(10)
+        ]
+        assert [each["ResponseMetadata"]["HTTPStatusCode"] for each in outcomes] == [200] * 10
 
 
 def test_boto3_retries_until_its_turn(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_commitment_is_ended_once_and_recorded(capacity: typer.Typer, tmp_path
     record, (action,) = asyncio.run(stored(tmp_path))
     assert record.commitment_ends_at is not None
     assert timedelta(0) <= record.commitment_ends_at - began < timedelta(minutes=1)
-    assert (action.action, action.resource) == ("capacity release", ARN)
+    assert (action.action, action.resource) == ("capacity.release", ARN)
     assert action.operator
     assert action.detail == {"commitment_ends_at": ENDS_AT.isoformat()}
     again = run(capacity, "capacity", "release", ARN, code=1)

@@ -1,5 +1,6 @@
 """Calls through inference profiles run where quota and an engine are left, and say where."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -230,3 +231,34 @@ async def test_the_native_operations_go_across_regions_too(inside: Inside) -> No
         assert b"granite" in await whole(response)
         ran.append(response.headers.get("x-outcrop-region"))
     assert ran == [EAST, WEST]
+
+
+ROCK = """
+provider = "Acme"
+
+[[models]]
+id = "acme.rock-v1:0"
+name = "Rock"
+dialect = "openai_chat"
+input_modalities = ["TEXT"]
+output_modalities = ["TEXT"]
+regions = ["eu-central-1", "us-west-2"]
+profiles = ["global"]
+inference_types = ["INFERENCE_PROFILE"]
+supports = ["converse"]
+engine = "east"
+"""
+
+
+async def test_a_profile_of_everywhere_goes_where_its_model_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "rock.toml"
+    await asyncio.to_thread(file.write_text, ROCK, encoding="utf-8")
+    settings: dict[str, Any] = {"engines": {"east": Scripted()}, "bind": (), "catalog": (file,)}
+    async with running_inside(tmp_path, monkeypatch, **settings) as inside:
+        client = inside.client(ADMIN)
+        arn = await make_profile(client, f"{HERE}:inference-profile/global.acme.rock-v1:0")
+        expected = (WEST, "granite")
+        assert await converse(client, "global.acme.rock-v1:0") == expected
+        assert await converse(client, arn) == expected

@@ -28,5 +28,5 @@ async def end_commitment(
         changed = await transaction.put(replace(item, record=record))
         detail = {"commitment_ends_at": ends_at.isoformat()}
         place = replace(item.place, name=arn)
-        await record_action(transaction, place, "capacity release", operator, detail)
+        await record_action(transaction, place, "capacity.release", operator, detail)
         return changed

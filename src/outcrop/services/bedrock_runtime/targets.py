@@ -116,12 +116,18 @@ def _of_throughput(call: Call, item: Item[ProvisionedModel]) -> Target:
 
 
 def _of_application_profile(call: Call, item: Item[InferenceProfile]) -> Target:
-    regions = regions_of(item.record.models, call.region, call.serving.regions)
     model_id = item.record.models[0].rpartition("/")[2]
-    # The calling region need not offer it: it runs where the profile says.
-    model = call.catalog.get(model_id, regions[0])
+    # The calling region need not offer it: it runs where the profile says and the model is.
+    offered = {
+        region: model
+        for region in regions_of(item.record.models, call.region, call.serving.regions)
+        if (model := call.catalog.find_foundation_model(model_id, region)) is not None
+    }
+    if not offered:
+        raise NoSuchModel(str(item.arn))
+    model = next(iter(offered.values()))
     upstream_id = call.catalog.find_profile_id(item.record.source) or model.id
-    return Target(model, _accessible(call, model, regions), str(item.arn), upstream_id)
+    return Target(model, _accessible(call, model, tuple(offered)), str(item.arn), upstream_id)
 
 
 def _accessible(call: Call, model: Model, regions: Sequence[str]) -> tuple[str, ...]:
