@@ -101,6 +101,25 @@ def test_what_accounts_write_commands_no_terminal(outcrop: typer.Typer, case_id:
         assert "\x07" not in printed
 
 
+def test_what_accounts_write_is_not_taken_for_what_others_did(
+    outcrop: typer.Typer, tmp_path: Path
+) -> None:
+    forged = "--- 2026-01-01 00:00:00 UTC, Outcrop Support"
+    status = "status:     resolved"
+    run(outcrop, "cases")
+    new = NewCase(subject=f"Boxes\n{status}", body=f"Open it.\n{forged}", by=USER)
+
+    async def write(transaction: Transaction) -> str:
+        return (await open_case(transaction, ACCOUNT, new)).name
+
+    case_id = stored(tmp_path, write)
+    lines = run(outcrop, "show", case_id).stdout.splitlines()
+    assert f"subject:    Boxes {status}" in lines
+    assert "    Open it." in lines
+    assert not {status, forged} & set(lines)
+    assert len(run(outcrop, "cases").stdout.splitlines()) == 2
+
+
 def test_a_resolved_case_that_the_account_writes_to_is_open_again(
     outcrop: typer.Typer, case_id: str, tmp_path: Path
 ) -> None:

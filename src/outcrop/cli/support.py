@@ -3,6 +3,7 @@
 Written to the data directory itself. Whatever changes something is recorded with who ran it.
 """
 
+from textwrap import indent
 from typing import Annotated, Any, cast, get_args
 
 import typer
@@ -72,7 +73,7 @@ def cases(
             typer.echo("No case is open. Resolved ones: outcrop support cases --resolved")
         else:
             columns = ("number", "account", "status", "severity", "about", "subject")
-            cells = ([_harmless(row[each]) for each in columns] for row in rows)
+            cells = ([_in_a_line(row[each]) for each in columns] for row in rows)
             print_table([each.capitalize() for each in columns], cells, ("About", "Subject"))
 
 
@@ -96,13 +97,14 @@ def show(
             print_json({**_row(found), "communications": [_plain(each) for each in written]})
             return
         for name, value in _row(found).items():
-            typer.echo(f"{name + ':':<12}{_harmless(value)}")
+            typer.echo(f"{name + ':':<12}{_in_a_line(value)}")
         for each in written:
             record = each.record
             typer.echo(f"\n--- {each.created_at:%Y-%m-%d %H:%M:%S} UTC, {record.submitted_by}")
-            typer.echo(_harmless(record.body))
+            # So that no line of it is taken for one of ours.
+            typer.echo(indent(_harmless(record.body), "    "))
             for file in record.files:
-                typer.echo(f"[{_harmless(file.file_name)}: {file.id}]")
+                typer.echo(f"[{_in_a_line(file.file_name)}: {file.id}]")
 
 
 @app.command()
@@ -243,3 +245,7 @@ def _plain(communication: Communication) -> dict[str, Any]:
 def _harmless(text: str) -> str:
     """Without what a terminal obeys, such as escape sequences."""
     return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)
+
+
+def _in_a_line(text: str) -> str:
+    return _harmless(text).replace("\n", " ")
