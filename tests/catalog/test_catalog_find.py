@@ -207,6 +207,29 @@ def test_a_binding_of_a_region_holds_there_only() -> None:
     assert stored.regions == catalog.regions
 
 
+def test_the_ways_that_a_model_is_bound_name_their_regions() -> None:
+    catalog = Catalog(
+        [
+            small_model("acme.chat-v1"),
+            small_model("acme.code-v1"),
+            small_model("acme.west-v1", regions=("us-west-2",)),
+        ],
+        engines=("one", "two"),
+        bindings=[
+            Binding(pattern="*", engine="one"),
+            Binding(pattern="acme.chat*", engine="two", regions=("us-west-2", "eu-west-1")),
+            Binding(pattern="acme.west*", engine="two", regions=("us-west-2", "eu-west-1")),
+        ],
+    )
+    assert [(model.id, model.engine, regions) for model, regions in catalog.ways()] == [
+        ("acme.chat-v1", "one", ()),
+        ("acme.chat-v1", "two", ("us-west-2", "eu-west-1")),
+        ("acme.code-v1", "one", ()),
+        ("acme.west-v1", "two", ("us-west-2",)),
+    ]
+    assert [(model, ()) for model in CATALOG.all()] == list(CATALOG.ways())
+
+
 def test_without_bindings_of_regions_each_region_has_the_same_models() -> None:
     assert CATALOG.bound() == CATALOG.all()
     for region in CATALOG.regions:

@@ -25,6 +25,15 @@ MISTRAL = "mistral.mistral-7b-instruct-v0:2"
 NOVA = "amazon.nova-lite-v1:0"
 COMMAND = "cohere.command-r-v1:0"
 UNITS = "L-B826AE6A"
+OREGON = """
+[engines.oregon]
+kind = "scripted"
+
+[[bind]]
+pattern = "meta.llama2-*"
+engine = "oregon"
+regions = ["us-west-2"]
+"""
 NO_ACCESS = "You don't have access to the model with the specified model ID."
 MESSAGES = '[{"role":"user","content":[{"text":"Hello"}]}]'
 WAIT_S = 60
@@ -109,7 +118,7 @@ def is_served(gateway: Gateway, model: str) -> bool:
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A server as it is started for the first time."""
     folder = tmp_path_factory.mktemp("defaults")
-    gateway = start_gateway(folder, SCRIPTED, variables=DEFAULTS)
+    gateway = start_gateway(folder, SCRIPTED + OREGON, variables=DEFAULTS)
     yield gateway
     gateway.stop()
 
@@ -133,6 +142,12 @@ def test_the_server_says_that_no_model_may_be_used_and_what_to_do(untouched: Gat
     told = (untouched.data_dir.parent / "server.log").read_text()
     assert f"Account {ACCOUNT} may use no model yet. Grant access:" in told
     assert f"outcrop access grant --all --account {ACCOUNT}" in told
+
+
+def test_the_server_says_which_engines_serve_in_which_regions(untouched: Gateway) -> None:
+    told = (untouched.data_dir.parent / "server.log").read_text()
+    assert " model IDs are served by: script\n" in told
+    assert "  6 model IDs in us-west-2 are served by: oregon\n" in told
 
 
 def test_the_cli_agrees_to_an_offer_uses_the_model_and_gives_it_up(

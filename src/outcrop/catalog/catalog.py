@@ -2,7 +2,7 @@
 make a new Catalog, which the caller swaps in whole."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
@@ -89,6 +89,29 @@ class Catalog:
                 if model not in ways:
                     ways.append(model)
         return tuple(model for ways in found.values() for model in ways)
+
+    def ways(self) -> Iterator[tuple[Model, tuple[str, ...]]]:
+        """Each way that a model is bound where it exists, with the regions of it; none of them for
+        the way in all regions, or in all others."""
+        for model in self._default.models:
+            own = self._own_ways(model)
+            if not model.regions or {*model.regions}.difference(*(regions for _, regions in own)):
+                yield model, ()
+            yield from ((each, tuple(regions)) for each, regions in own)
+
+    def _own_ways(self, model: Model) -> list[tuple[Model, list[str]]]:
+        """Those of regions where it is bound otherwise than by default."""
+        found: list[tuple[Model, list[str]]] = []
+        for region, index in self._by_region.items():
+            here = index.by_id[model.id]
+            if here == model or not _is_offered(model, region):
+                continue
+            same = next((regions for each, regions in found if each == here), None)
+            if same is None:
+                found.append((here, [region]))
+            else:
+                same.append(region)
+        return found
 
     def find(self, identifier: str, region: str) -> Model | None:
         """The model meant by its ID, its ARN, or the ID or ARN of a cross-region profile."""

@@ -4,11 +4,10 @@ A running server takes a change within a second.
 """
 
 import asyncio
-from typing import Annotated
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.load import load_catalog
@@ -21,6 +20,7 @@ from outcrop.cli.options import (
     read_config,
 )
 from outcrop.cli.state import state_of
+from outcrop.cli.tables import print_table
 from outcrop.config import Binding, Config
 from outcrop.engines.pool import EnginePool, EngineStatus
 
@@ -33,7 +33,8 @@ def list_models(
     data_dir: DataDirOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """List every model ID, what it is and what serves it here."""
+    """List every model ID, what it is and what serves it here; a region that has an engine of its
+    own for it has a row of its own."""
     with plain_errors():
         settings = read_config(data_dir, config)
         catalog = asyncio.run(_catalog(settings))
@@ -41,21 +42,37 @@ def list_models(
     rows = [
         {
             "modelId": model.id,
+            "regions": regions,
             "provider": model.provider,
             "output": ",".join(model.output_modalities),
             "engine": model.engine,
             "servedBy": _served_by(engines.get(model.engine or ""), model.engine_model),
         }
-        for model in catalog.all()
+        for model, regions in catalog.ways()
         if provider is None or model.provider.lower() == provider.lower()
     ]
     if as_json:
         print_json(rows)
         return
-    table = Table("Model ID", "Provider", "Output", "Engine", "Served by")
-    for row in rows:
-        table.add_row(*(value or "" for value in row.values()))
-    Console().print(table)
+    divided = {str(row["modelId"]) for row in rows if row["regions"]}
+    headings = ["Model ID", "Regions", "Provider", "Output", "Engine", "Served by"]
+    cells = [_cells(row, divided) for row in rows]
+    if not divided:
+        headings.remove("Regions")
+        cells = [[model, *more] for model, _, *more in cells]
+    print_table(headings, cells, folded=["Served by"])
+
+
+def _cells(row: Mapping[str, Any], divided: Collection[str]) -> Sequence[str]:
+    rest = "all others" if row["modelId"] in divided else "all"
+    return (
+        row["modelId"],
+        ", ".join(row["regions"]) or rest,
+        row["provider"],
+        row["output"],
+        row["engine"] or "-",
+        row["servedBy"],
+    )
 
 
 def bind(

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 import sys
+from collections import Counter
 from typing import Annotated
 
 import typer
@@ -67,7 +68,9 @@ def _without_access(deployment: Deployment) -> list[str]:
 
 def _served_by(catalog: Catalog) -> list[str]:
     """How many models each engine serves, so that nobody takes them for the named ones."""
-    counts: dict[str, int] = {}
-    for model in catalog.all():
-        counts[model.engine or "no engine"] = counts.get(model.engine or "no engine", 0) + 1
-    return [f"  {count:4} model IDs are served by: {name}" for name, count in counts.items()]
+    counts = Counter((regions, model.engine or "no engine") for model, regions in catalog.ways())
+    return [
+        f"  {count:4} model IDs{' in ' if regions else ''}{', '.join(regions)} "
+        f"are served by: {engine}"
+        for (regions, engine), count in counts.items()
+    ]
