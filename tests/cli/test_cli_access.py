@@ -49,6 +49,20 @@ def test_nobody_has_access_until_it_is_granted(outcrop: typer.Typer) -> None:
     assert CLAUDE in run(outcrop, "access", "list").output
 
 
+def test_the_table_names_regions_where_they_are_not_all_of_them(outcrop: typer.Typer) -> None:
+    run(outcrop, "access", "grant", CLAUDE)
+    assert run(outcrop, "access", "list").output.splitlines()[1].split() == [
+        *(FIRST, CLAUDE, "all", "configured")
+    ]
+    where = ("--region", "us-west-2")
+    assert "us-west-2" in run(outcrop, "access", "list", *where).output
+    run(outcrop, "access", "revoke", CLAUDE, *where)
+    told = run(outcrop, "access", "list").output
+    assert "us-east-1, ap-southeast-1" in told
+    run(outcrop, "access", "grant", CLAUDE, *where, "--region", "eu-west-3")
+    assert "eu-west-3" in run(outcrop, "access", "list").output
+
+
 def test_all_models_are_granted_to_every_account(outcrop: typer.Typer) -> None:
     run(outcrop, "accounts", "create", "research", "--id", SECOND)
     told = run(outcrop, "access", "grant", "--all").output

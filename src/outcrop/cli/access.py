@@ -90,7 +90,15 @@ def list_access(
     elif not rows:
         typer.echo("No model may be used. Grant access: outcrop access grant --all")
     else:
-        cells = ((row["account"], row["modelId"], ", ".join(row["regions"])) for row in rows)
+        every = [] if region else sorted(settings.regions)
+        cells = (
+            (
+                row["account"],
+                row["modelId"],
+                "all configured" if sorted(row["regions"]) == every else ", ".join(row["regions"]),
+            )
+            for row in rows
+        )
         print_table(("Account", "Model ID", "Regions"), cells, folded=["Regions"])
 
 
