@@ -41,3 +41,15 @@ def test_without_a_terminal_a_row_is_a_line(
     told = capsys.readouterr().out
     assert len(told.splitlines()) == 3
     assert f"{ID}  ap-northeast-1  {QUOTA}  1,000" in told
+
+
+def test_figures_stand_to_the_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(("Name", "Sum"), [("a", "1"), ("b", "1,000")], figures=["Sum"])
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "Name    Sum",
+        "a         1",
+        "b     1,000",
+    ]

@@ -1,12 +1,10 @@
 """``outcrop billing``: what a month's calls and throughput cost, by model, caller, day or tag."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast, get_args
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from outcrop.billing.prices import cents, dollars
 from outcrop.billing.report import (
@@ -27,6 +25,7 @@ from outcrop.cli.options import (
     read_config,
 )
 from outcrop.cli.state import with_state
+from outcrop.cli.tables import print_table
 from outcrop.server.state import State
 from outcrop.stores.failures import StoreError
 
@@ -69,7 +68,7 @@ def billing(
         if as_json:
             print_json(_plain(asked, account, group, sums))
             return
-        Console().print(_table(asked, group, sums))
+        _print_table(asked, group, sums)
         if unpriced := total(sums).unpriced:
             typer.echo(
                 f"{unpriced} of the ledger's lines have no price in the catalog, and cost nothing "
@@ -116,31 +115,23 @@ def _figures(of: Sum) -> dict[str, Any]:
     }
 
 
-def _table(month: Month, group: str, sums: dict[str, Sum]) -> Table:
-    table = Table(box=None, pad_edge=False, show_footer=True)
-    whole = total(sums)
-    # As text: names hold brackets, which are no markup here.
-    table.add_column(
-        Text(group[:1].upper() + group[1:]), footer=f"{month.name} in all", overflow="fold"
+def _print_table(month: Month, group: str, sums: dict[str, Sum]) -> None:
+    heading = group[:1].upper() + group[1:]
+    figures = ("Requests", "Tokens in", "Tokens out", "Hours bought", "US dollars")
+    rows = [_cells(name, each) for name, each in sums.items()]
+    rows.append(_cells(f"{month.name} in all", total(sums)))
+    print_table((heading, *figures), rows, [heading], figures=figures)
+
+
+def _cells(name: str, of: Sum) -> Sequence[str]:
+    return (
+        name,
+        f"{of.requests:,}",
+        f"{of.input_tokens:,}",
+        f"{of.output_tokens:,}",
+        _hours(of),
+        f"{cents(of.cost):,}" + (" +" if of.unpriced else ""),
     )
-    for title, sum_of in (
-        ("Requests", f"{whole.requests:,}"),
-        ("Tokens in", f"{whole.input_tokens:,}"),
-        ("Tokens out", f"{whole.output_tokens:,}"),
-        ("Hours provisioned", _hours(whole)),
-        ("US dollars", f"{cents(whole.cost):,}"),
-    ):
-        table.add_column(title, footer=sum_of, justify="right")
-    for name, each in sums.items():
-        table.add_row(
-            Text(name),
-            f"{each.requests:,}",
-            f"{each.input_tokens:,}",
-            f"{each.output_tokens:,}",
-            _hours(each),
-            f"{cents(each.cost):,}" + (" +" if each.unpriced else ""),
-        )
-    return table
 
 
 def _hours(of: Sum) -> str:

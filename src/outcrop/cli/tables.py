@@ -16,9 +16,13 @@ _FOLDED: Final = 24
 
 
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], folded: Collection[str] = ()
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    folded: Collection[str] = (),
+    *,
+    figures: Collection[str] = (),
 ) -> None:
-    """Cells are text, not markup: some hold what accounts wrote."""
+    """Cells are text, not markup: some hold what accounts wrote. ``figures`` stand to the right."""
     cells = [headings, *rows]
     console = Console()
     widths = [max(cell_len(row[number]) for row in cells) for number in range(len(headings))]
@@ -27,7 +31,8 @@ def print_table(
         widths = _fitting(widths, are_folded, console.width)
     table = Table(box=None, pad_edge=False)
     for heading, width in zip(headings, widths, strict=True):
-        table.add_column(Text(heading), width=width, overflow="fold")
+        side = "right" if heading in figures else "left"
+        table.add_column(Text(heading), width=width, overflow="fold", justify=side)
     for row in cells[1:]:
         table.add_row(*map(Text, row))
     console.width = sum(widths) + _GAP * len(widths)
