@@ -92,6 +92,14 @@ async def test_engines_on_demand_leave_reserved_cpus_and_get_them_back(opened: O
     assert opened.capacity.pool().reserved == {}
 
 
+async def test_an_engine_that_loads_longer_than_calls_wait_is_bought_all_the_same(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("outcrop.engines.llama.engine._READY_WAIT_S", 0.01)
+    await opened.capacity.reserve(arn("one"), model("smollm2"), 1, UNIT)
+    assert await answered(opened.capacity.engine(arn("one")), asking("Hi")) == 1
+
+
 async def test_a_killed_engine_is_a_problem_and_comes_back_on_its_cpus_by_itself(opened: Opened):
     await opened.capacity.reserve(arn("one"), model("smollm2"), 1, UNIT)
     killed = reserved_llama(opened, "one").pid

@@ -36,8 +36,9 @@ def require_cpu(engine: str, free: int, reservable: int) -> None:
     """Raises ``CapacityShort`` where not even one is left."""
     if reservable == 0:
         raise CapacityShort(
-            f"No CPU of this machine can be reserved for the engine {engine!r}: the last one stays "
-            "for the gateway and for calls on demand (see [capacity] in the configuration)."
+            f"No CPU of this machine can be reserved for the engine {engine!r}: one stays for the "
+            "gateway and for calls on demand, and cpus of [capacity] in the configuration may keep "
+            "more."
         )
     if free == 0:
         raise CapacityShort(

@@ -23,7 +23,7 @@ from outcrop.engines.llama.sampling import refuse_unsupported, request_body
 from outcrop.engines.llama.scoring import Scorer
 from outcrop.engines.llama.supervisor import Endpoint, Launch, Supervisor
 from outcrop.engines.placement import OnDemand, Placement
-from outcrop.engines.protocol import EngineFailed, InputTooLong, Unsupported
+from outcrop.engines.protocol import EngineFailed, EngineNotReady, InputTooLong, Unsupported
 from outcrop.generation import (
     EmbeddingRequest,
     Embeddings,
@@ -176,8 +176,15 @@ class LlamaEngine:
         return await self._supervisor.endpoint()
 
     async def start(self) -> None:
-        """Returns when the process is ready. Raises EngineNotReady where that takes long."""
-        await self._supervisor.endpoint()
+        """Returns when the process is ready, however long it loads: requests wait less."""
+        while True:
+            try:
+                await self._supervisor.endpoint()
+            except EngineNotReady:
+                if not (self._supervisor.is_starting or self._supervisor.is_running):
+                    raise
+            else:
+                return
 
     async def end_token(self) -> int | None:
         """The token by which the model ends an answer."""
