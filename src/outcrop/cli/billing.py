@@ -117,7 +117,7 @@ def _figures(of: Sum) -> dict[str, Any]:
 
 def _print_table(month: Month, group: str, sums: dict[str, Sum]) -> None:
     heading = group[:1].upper() + group[1:]
-    figures = ("Requests", "Tokens in", "Tokens out", "Hours bought", "US dollars")
+    figures = ("Requests", "Tokens in", "Tokens out", "Hours", "US dollars")
     rows = [_cells(name, each) for name, each in sums.items()]
     rows.append(_cells(f"{month.name} in all", total(sums)))
     print_table((heading, *figures), rows, [heading], figures=figures)
