@@ -50,11 +50,14 @@ async def buy(folder: Path) -> None:
     )
     held = EngineReservation(machine=machine_id(), engine="smollm2", cpus=(1,))
     rate = EngineRate(input_per_s=1000.4, output_per_s=50.0, measured_at=ENDS_AT)
+    # Of the file that the engine had before.
+    former = EngineRate(input_per_s=7.0, output_per_s=7.0, measured_at=ENDS_AT - timedelta(1))
     elsewhere = EngineRate(input_per_s=1.0, output_per_s=1.0, measured_at=ENDS_AT)
     async with Resources(database).writing() as transaction:
         await transaction.add(record, Place(ACCOUNT, REGION, "mine"), arn=ARN)
         await transaction.add(held, Place("", "", ARN))
         await transaction.add(rate, Place("", "", f"{machine_id()}/smollm2/0123456789abcdef"))
+        await transaction.add(former, Place("", "", f"{machine_id()}/smollm2/f123456789abcdef"))
         await transaction.add(elsewhere, Place("", "", "another/minilm/0123456789abcdef"))
     await database.close()
 

@@ -156,7 +156,8 @@ async def _read(state: State) -> _Held:
 def _pool(config: Config, held: _Held) -> dict[str, Any]:
     ledger = CpuLedger(config.capacity.cpus)
     rates: dict[str, Any] = {}
-    for item in held.rates:
+    # Of an engine whose file was changed the last measurement counts.
+    for item in sorted(held.rates, key=lambda item: item.record.measured_at):
         machine, engine, _ = item.name.split("/", 2)
         if machine == machine_id():
             rates[engine] = {
