@@ -3,16 +3,18 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
-from in_process import ADMIN
+from in_process import ADMIN, Client
 from throughputs_under_test import LONG, Bench, open_bench
 
 from outcrop.errors import ConflictException
 from outcrop.quotas.book import NO_COMMITMENT_UNITS
+from outcrop.stores.quota_records import QuotaValue
 
 CALLS = 12
 NO_TERM: dict[str, Any] = {"commitmentDuration": None}
@@ -113,3 +115,60 @@ async def test_access_that_is_removed_while_many_buy_leaves_nobody_without_acces
         # The removal came first: nobody bought without access.
         assert removed == {"status": "SUCCESS"}
         assert bought == {"AccessDeniedException": CALLS}
+
+
+async def test_units_are_summed_over_variants_and_not_over_regions(bench: Bench) -> None:
+    await bench.units(3)
+    await bench.buy("short", modelUnits=2)
+    await bench.buy("long", modelId=LONG)
+    code, message = await bench.refusal("Create", name="more", modelId=LONG)
+    assert (code, "of which 3 are in use" in message) == ("ServiceQuotaExceededException", True)
+    elsewhere = Client(bench.inside.app, ADMIN, region="us-west-2")
+    code, message = await bench.refusal("Create", elsewhere, name="more")
+    assert (code, "of which 0 are in use" in message) == ("ServiceQuotaExceededException", True)
+
+
+async def test_a_quota_that_is_lowered_takes_nothing_away_and_gives_nothing_more(
+    bench: Bench,
+) -> None:
+    await bench.units(3)
+    for name in ("one", "two", "three"):
+        await bench.bought(name)
+    async with bench.inside.deployment.state.stores.resources.writing() as transaction:
+        for item in await transaction.list(QuotaValue):
+            await transaction.put(replace(item, record=QuotaValue(value=2)))
+    for left in ("two", "three"):
+        code, _ = await bench.refusal("Create", name="four")
+        assert code == "ServiceQuotaExceededException"
+        await bench.ask("Update", provisionedModelId=left, desiredModelId=LONG)
+        assert (await bench.settled(left))["status"] == "InService"
+        await bench.end_commitment((await bench.record(left)).created_at, left)
+        await bench.ask("Delete", provisionedModelId=left)
+    await bench.buy("four")
+    assert sorted(await bench.names()) == ["four", "one"]
+
+
+async def test_purchases_and_deletions_at_once_never_hold_more_than_the_quota(
+    bench: Bench,
+) -> None:
+    await bench.quota(NO_COMMITMENT_UNITS, 2)
+    tuned = await bench.custom("tuned")
+    outcomes: list[Any] = []
+
+    async def buy_and_delete(name: str) -> None:
+        for _ in range(4):
+            try:
+                arn = await bench.buy(name, modelId=tuned, **NO_TERM)
+            except ClientError as error:
+                outcomes.append(error)
+            else:
+                assert len(await bench.names()) <= 2
+                await bench.ask("Delete", provisionedModelId=arn)
+                outcomes.append(arn)
+
+    await asyncio.gather(*(buy_and_delete(f"t{number}") for number in range(6)))
+    assert set(codes(outcomes)) <= {"", "ServiceQuotaExceededException"}
+    assert codes(outcomes)[""] >= 2
+    assert await bench.names() == []
+    await bench.quiet()
+    assert bench.capacity.held == {}
