@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -26,6 +28,15 @@ ACCOUNT, REGION = "123456789012", "us-east-1"
 ARN = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:provisioned-model/abcdefghijkl"
 MODEL = f"arn:aws:bedrock:{REGION}::foundation-model/anthropic.claude-v2:0:18k"
 ENDS_AT = datetime(2999, 1, 2, 3, 4, tzinfo=UTC)
+
+
+async def fail(folder: Path) -> None:
+    database = await Database.open(folder / "data" / "outcrop.db")
+    async with Resources(database).writing() as transaction:
+        item = await transaction.get(ProvisionedModel, Place(ACCOUNT, REGION, "mine"))
+        record = msgspec.structs.replace(item.record, status="Failed", failure="no room")
+        await transaction.put(replace(item, record=record))
+    await database.close()
 
 
 @pytest.fixture
@@ -90,6 +101,18 @@ def test_the_list_shows_the_pool_and_what_purchases_hold(capacity: typer.Typer) 
     text = run(capacity, "capacity", "list").stdout
     assert "smollm2: reads 1,000 tokens a second on one CPU, writes 50" in text
     assert "mine" in text
+
+
+def test_what_failed_is_bound_to_no_term_and_the_list_tells_why(
+    capacity: typer.Typer, tmp_path: Path
+) -> None:
+    asyncio.run(fail(tmp_path))
+    (row,) = json.loads(run(capacity, "capacity", "list", "--json").stdout)["throughputs"]
+    assert (row["status"], row["committed_until"]) == ("Failed", None)
+    lines = run(capacity, "capacity", "list").stdout.splitlines()
+    assert "mine: no room" in lines
+    # What the other commands take stands whole on one line.
+    assert any(line.rstrip().endswith(ARN) for line in lines)
 
 
 def test_a_commitment_is_ended_once_and_recorded(capacity: typer.Typer, tmp_path: Path) -> None:

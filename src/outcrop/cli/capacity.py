@@ -178,7 +178,8 @@ def _rows(held: _Held) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for item in held.items:
         record, holds = item.record, reservations.get(str(item.arn))
-        ends_at = record.commitment_ends_at
+        # What failed can be deleted at once.
+        ends_at = None if record.status == "Failed" else record.commitment_ends_at
         rows.append(
             {
                 "arn": item.arn,
