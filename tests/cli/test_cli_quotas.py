@@ -136,7 +136,10 @@ def test_who_set_a_quota_is_on_record(
 def test_mistakes_are_told_in_a_sentence(quotas: typer.Typer) -> None:
     for arguments, sentence in (
         (("set", "L-00000000", "1"), "There is no quota 'L-00000000'."),
-        (("set", UNITS, "nan"), "The value of a quota is 0 to 10000000000, not nan."),
+        (
+            ("set", UNITS, "nan"),
+            "The value of a quota is a whole number, 0 to 10000000000, not nan.",
+        ),
         (("set", UNITS, "1", "--account", "1"), "1"),
         (("approve", "nothing"), "There is no quota request 'nothing'."),
     ):

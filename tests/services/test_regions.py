@@ -1,13 +1,15 @@
 """Regions of one deployment: each answers under its own host names and keeps its own resources."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from in_process import ADMIN, Client, running_inside
 from running_gateways import ACCOUNT, Gateway
 
+from outcrop.catalog.regions import AWS_REGIONS
 from outcrop.config import DOCUMENTED_REGIONS, Binding, Scripted
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -130,3 +132,28 @@ async def test_a_region_can_have_engines_of_its_own(
             texts[region] = answer["output"]["message"]["content"][0]["text"]
     assert texts["us-east-1"] == texts["eu-central-1"] == "granite"
     assert texts["us-west-2"] == "granite" * 3
+
+
+async def test_nobody_makes_up_a_region_that_has_quotas_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"regions": ("us-east-1", "lab-north-1")}
+    async with running_inside(tmp_path, monkeypatch, **settings) as inside:
+        for region in ("lab-north-1", "sa-east-1"):
+            client = Client(inside.app, ADMIN, region=region)
+            assert (await client.ask("bedrock", "ListFoundationModels"))["modelSummaries"]
+        for region in ("x1", "us-east-9", "lab-north-2"):
+            for service, operation in (("bedrock", "ListFoundationModels"), ("iam", "ListUsers")):
+                client = Client(inside.app, ADMIN, region=region)
+                with pytest.raises(ClientError, match="scoped to a valid region"):
+                    await client.ask(service, operation)
+
+
+def test_the_regions_of_aws_are_those_that_its_sdk_knows() -> None:
+    session = cast(Any, botocore.session).Session()
+    known = {
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("ec2", partition)
+    }
+    assert known == AWS_REGIONS

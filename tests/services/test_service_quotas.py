@@ -209,7 +209,7 @@ async def test_su_13_a_request_is_not_necessarily_granted(admin: Client, inside:
     assert await value_of(admin) == 800.0
 
 
-@pytest.mark.parametrize("value", [0, 1, 799.5, 800])
+@pytest.mark.parametrize("value", [0, 1, 799, 800])
 async def test_more_is_more_than_there_is(admin: Client, value: float) -> None:
     told = await refused(
         admin, "RequestServiceQuotaIncrease", QuotaCode=LITE_CODE, DesiredValue=value
@@ -224,6 +224,14 @@ async def test_a_value_that_is_none_is_refused(admin: Client, value: float) -> N
         admin, "RequestServiceQuotaIncrease", QuotaCode=LITE_CODE, DesiredValue=value
     )
     assert (code, status) in {("ValidationException", 400), ("SerializationException", 400)}
+
+
+async def test_a_part_of_one_is_not_asked_for(admin: Client) -> None:
+    told = await refused(
+        admin, "RequestServiceQuotaIncrease", QuotaCode=LITE_CODE, DesiredValue=800.5
+    )
+    message = "The value of a quota is a whole number, 0 to 10000000000, not 800.5."
+    assert told == ("IllegalArgumentException", message, 400)
 
 
 async def test_of_parallel_requests_for_a_quota_one_is_open(admin: Client) -> None:

@@ -45,6 +45,10 @@ class TooManyOpen(StoreError):
     pass
 
 
+class NotAValue(StoreError):
+    pass
+
+
 class NotGreater(StoreError):
     """A request asks for more than there is."""
 
@@ -222,6 +226,8 @@ def _is_in(request: Item[QuotaRequest], place: Place) -> bool:
 
 
 def _checked(value: float) -> float:
-    if not 0 <= value <= MAX_VALUE:
-        raise StoreError(f"The value of a quota is 0 to {MAX_VALUE}, not {value:.10g}.")
+    if not 0 <= value <= MAX_VALUE or value != int(value):
+        raise NotAValue(
+            f"The value of a quota is a whole number, 0 to {MAX_VALUE}, not {value:.10g}."
+        )
     return value

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from outcrop import __version__
 from outcrop.authorization.session_bounds import check_session
+from outcrop.catalog.regions import AWS_REGIONS
 from outcrop.engines.protocol import EngineError
 from outcrop.errors import (
     AWSError,
@@ -57,6 +58,7 @@ class App:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._default_region = deployment.config.server.region
+        self._regions = AWS_REGIONS | {self._default_region, *deployment.config.regions}
         self.stream_methods = STREAM_METHODS
         """The methods of operations that take their body while it arrives."""
 
@@ -115,6 +117,8 @@ class App:
 
     def _region(self, caller: Caller, request: Request) -> str:
         asked = _region(caller, request.host)
+        if asked is not None and asked not in self._regions:
+            raise InvalidSignatureException(_OTHER_REGION)
         if request.endpoint is None:
             return asked or self._default_region
         own = self._deployment.endpoints.find_region(request.endpoint)

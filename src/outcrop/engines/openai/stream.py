@@ -153,7 +153,9 @@ class Reader:
         # Several servers say "stop" after a call, above all after one that was demanded.
         stop = "tool_use" if self._stop == "end" and self._call_index >= 0 else self._stop
         output_tokens = self._output_tokens if self._generation.max_tokens else 0
-        read = self._cached_tokens if has_cache_points(self._generation) else 0
+        # No more of the prompt can come from a cache than there is.
+        cached = min(self._cached_tokens, self._input_tokens)
+        read = cached if has_cache_points(self._generation) else 0
         rest = self._input_tokens - read
         yield Finished(stop, rest, output_tokens, self._matched, cache_read_tokens=read)
 

@@ -8,6 +8,7 @@ from outcrop.errors import ServiceError
 from outcrop.quotas.requests import (
     AlreadyDecided,
     AlreadyOpen,
+    NotAValue,
     NotGreater,
     TooManyOpen,
     make_request,
@@ -50,6 +51,8 @@ async def request_service_quota_increase(call: Call, params: Mapping[str, Any]) 
         raise _illegal(
             "You must provide a quota value greater than the current quota value"
         ) from error
+    except NotAValue as error:
+        raise _illegal(str(error)) from error
     except AlreadyOpen as error:
         raise ServiceError(
             "ResourceAlreadyExistsException",
