@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from capacities import UNIT, Opened, answered, arn, asking, model, open_capacity, served, until
 
-from outcrop.config import EngineConfig, Llama, Onnx
+from outcrop.config import EngineConfig, Llama, Onnx, load
 from outcrop.engines.llama.engine import LlamaEngine
+from outcrop.engines.modelfiles import ModelStore
 from outcrop.engines.onnx import OnnxEngine
 from outcrop.engines.protocol import EngineBusy, EngineNotReady
 from outcrop.generation import EmbeddingRequest
@@ -117,6 +119,36 @@ async def test_a_killed_engine_is_a_problem_and_comes_back_on_its_cpus_by_itself
     assert cpus_of(reserved_llama(opened, "one").pid) == LAST
     assert opened.capacity.problems() == []
     assert await answered(opened.capacity.engine(arn("one")), asking("Hi")) == 1
+
+
+async def test_one_that_does_not_come_back_keeps_no_other_from_it(tmp_path: Path):
+    file = tmp_path / "stuck.gguf"
+    found = ModelStore(load().cache_dir).find(_LLAMA.model)
+    assert found is not None
+    file.symlink_to(found.paths["model"])
+    stuck = msgspec.structs.replace(_LLAMA, model=str(file))
+    # The first is no CPU of this machine: two others are to be reserved.
+    cpus = (max(ALL) + 1, *sorted(ALL)[:2])
+    async with open_capacity(tmp_path, {**CONFIGS, "stuck": stuck}, cpus=cpus) as opened:
+        for name in ("stuck", "smollm2"):
+            await measured(opened, name)
+            await opened.capacity.reserve(arn(name), model(name), 1, UNIT)
+        # Who opens a pipe waits for its other end.
+        file.unlink()
+        os.mkfifo(file)
+        before = {name: reserved_llama(opened, name).pid for name in ("stuck", "smollm2")}
+        os.kill(int(before["stuck"] or 0), signal.SIGKILL)
+
+        async def hangs() -> bool:
+            return len(children() - {*before.values()}) > 0
+
+        await until(hangs)
+        os.kill(int(before["smollm2"] or 0), signal.SIGKILL)
+
+        async def back() -> bool:
+            return reserved_llama(opened, "smollm2").pid not in (None, before["smollm2"])
+
+        await until(back)
 
 
 async def test_a_killed_engine_serves_the_next_call(opened: Opened):

@@ -6,6 +6,7 @@ Changes come one after another; requests look up their engine without waiting fo
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Final, cast
 
 from outcrop.capacity.capacity import CapacityShort, Pool
@@ -53,6 +54,7 @@ class ReservedCapacity:
         self._changing = asyncio.Lock()
         self._built = 0
         self._tasks = set[asyncio.Task[None]]()
+        self._restarting = set[ReservedEngine]()
         self._keeping: asyncio.Task[None] | None = None
         self._closed = False
         models.on_change = self._release_orphans
@@ -183,11 +185,18 @@ class ReservedCapacity:
         """Starts what crashed again before anybody asks for it; its supervisor says how soon."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            crashed = [seat.reserved for seat in self._seats.values() if seat.reserved.failure]
-            # One that is released meanwhile is cancelled; what fails is among the problems.
-            await asyncio.gather(
-                *(engine.start(START_WAIT_S) for engine in crashed), return_exceptions=True
-            )
+            for engine in [seat.reserved for seat in self._seats.values()]:
+                if engine.failure and engine not in self._restarting:
+                    self._restarting.add(engine)
+                    self._spawn(self._restart(engine))
+
+    async def _restart(self, engine: ReservedEngine) -> None:
+        """One that is released meanwhile is cancelled; what fails is among the problems."""
+        try:
+            with suppress(EngineError):
+                await engine.start(START_WAIT_S)
+        finally:
+            self._restarting.discard(engine)
 
     async def _retire(self, seat: Seat) -> None:
         try:
