@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
+from msgspec.structs import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.billing.ledger import Line, add_up

@@ -1,12 +1,12 @@
 """What calls used, added up in memory until it is written: one line an hour, model, resource and
 principal."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class UsageKey:
+
+class UsageKey(msgspec.Struct, frozen=True):
     """``model_id`` is the catalog's; ``resource`` the ARN of the inference profile or provisioned
     model that was called, or of the foundation model itself; ``principal`` the caller's ARN."""
 

@@ -6,6 +6,8 @@ A value is what was approved for the account in the region, else the default the
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from outcrop.catalog.model import Model
 from outcrop.quotas.definitions import Quota as Quota, RateUnit, define
 from outcrop.stores.mirror import Mirror
@@ -18,9 +20,18 @@ NO_COMMITMENT_UNITS: Final = "model-units-no-commitment"
 TAGS_PER_RESOURCE: Final = "tags-per-resource"
 
 _SIZES: Final = {"Megabytes": 1024**2, "Gigabytes": 1024**3}
+RATE_UNITS: Final[tuple[RateUnit, ...]] = ("requests", "tokens")
 _MAX_CACHED: Final = 50_000
 
 Limit = tuple[str, str, str]
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """``bucket`` names what is counted: the same for all calls that share the quota."""
+
+    bucket: str
+    per_minute: int
+    unit: RateUnit
 
 
 class QuotaBook:
@@ -34,6 +45,7 @@ class QuotaBook:
         self._by_code = {quota.code: quota for quota in self._sorted}
         self._mirror = Mirror(resources, TOPIC, (QuotaValue,))
         self._values: dict[Limit, float] = {}
+        self._limits: dict[Limit, tuple[Rate, ...]] = {}
         self._version = self._mirror.version
 
     async def load(self) -> None:
@@ -53,8 +65,7 @@ class QuotaBook:
     def value(self, account: str, region: str, key: str) -> float:
         """What was approved for the account in the region, else the default."""
         if self._version != self._mirror.version or len(self._values) >= _MAX_CACHED:
-            self._version = self._mirror.version
-            self._values.clear()
+            self._forget()
         limit = (account, region, key)
         value = self._values.get(limit)
         if value is None:
@@ -70,6 +81,26 @@ class QuotaBook:
     def rate_key(self, model: Model, unit: RateUnit) -> str | None:
         """Under which calls of the model are limited: the same for all IDs that share a quota."""
         return self._rates.get((model.base_id or model.id, unit))
+
+    def rates(self, account: str, region: str, model: Model) -> tuple[Rate, ...]:
+        """What calls of the model on demand are limited by."""
+        if self._version != self._mirror.version or len(self._limits) >= _MAX_CACHED:
+            self._forget()
+        place = (account, region, model.id)
+        rates = self._limits.get(place)
+        if rates is None:
+            rates = tuple(
+                Rate(f"{account}/{region}/{key}", int(self.value(account, region, key)), unit)
+                for unit in RATE_UNITS
+                if (key := self.rate_key(model, unit)) is not None
+            )
+            self._limits[place] = rates
+        return rates
+
+    def _forget(self) -> None:
+        self._version = self._mirror.version
+        self._values.clear()
+        self._limits.clear()
 
     def per_minute(self, account: str, region: str, model: Model, unit: RateUnit) -> int | None:
         """For on-demand calls of the model (a variant counts as its base); None: no quota."""

@@ -5,14 +5,14 @@ used comes back; what was used beyond it is owed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 Unit = Literal["requests", "tokens", "input tokens", "output tokens"]
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True):
     """``amount`` of what ``bucket`` allows ``per_minute``."""
 
     bucket: str

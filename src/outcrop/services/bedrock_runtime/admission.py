@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from outcrop.billing.usage import UsageKey
 from outcrop.errors import ServiceUnavailableException
-from outcrop.quotas.definitions import RateUnit
 from outcrop.quotas.limiter import Charge, LimiterUnavailable, Unit
 from outcrop.services.bedrock_runtime.targets import Target
 from outcrop.services.call import Call
@@ -20,19 +21,18 @@ from outcrop.stores.resources import Item
 
 log = logging.getLogger(__name__)
 
-_RATES: Final[tuple[RateUnit, ...]] = ("requests", "tokens")
 _UNAVAILABLE: Final = "Bedrock is unable to process your request."
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """Tokens that a call may need: estimated of its input, the most that it allows of output."""
 
     input_tokens: int
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as whatever is made once a request (see wire/http.py).
+@dataclass(slots=True)
 class Admission:
     """A call that may run in ``region``."""
 
@@ -51,13 +51,15 @@ class Admission:
 
     async def settle(self, input_tokens: int, output_tokens: int) -> None:
         """The call has ended and used this; it is accounted to its caller."""
+        self._account(input_tokens, output_tokens)
+        if not self.charges:
+            return
         used = {
             "requests": 1,
             "tokens": input_tokens + output_tokens,
             "input tokens": input_tokens,
             "output tokens": output_tokens,
         }
-        self._account(input_tokens, output_tokens)
         await self._return([(charge, charge.amount - used[charge.unit]) for charge in self.charges])
 
     async def cancel(self) -> None:
@@ -75,7 +77,7 @@ class Admission:
                 try:
                     await self.call.serving.limiter.give_back(charge, amount)
                 except LimiterUnavailable as error:
-                    # It comes back by itself within a minute.
+                    # What is unused comes back by itself within a minute; what is owed is lost.
                     log.warning("unused quota of %s was not given back: %s", charge.bucket, error)
                     return
 
@@ -100,14 +102,10 @@ def _on_demand(call: Call, target: Target, region: str, demand: Demand) -> tuple
     if not call.serving.limits_rates:
         return ()
     amounts = {"requests": 1, "tokens": demand.input_tokens + demand.output_tokens}
-    book, charges = call.serving.book, list[Charge]()
-    for unit in _RATES:
-        key = book.rate_key(target.model, unit)
-        if key is not None:
-            per_minute = int(book.value(call.account, region, key))
-            bucket = f"{call.account}/{region}/{key}"
-            charges.append(Charge(bucket, amounts[unit], per_minute, unit))
-    return tuple(charges)
+    return tuple(
+        Charge(rate.bucket, amounts[rate.unit], rate.per_minute, rate.unit)
+        for rate in call.serving.book.rates(call.account, region, target.model)
+    )
 
 
 def _bought(item: Item[ProvisionedModel], demand: Demand) -> tuple[Charge, ...]:

@@ -30,7 +30,8 @@ _ON_DEMAND: Final = (
 _ARN_PARTS: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as whatever is made once a request (see wire/http.py).
+@dataclass(slots=True)
 class Target:
     """``model`` is the one whose JSON the caller speaks. ``regions`` are where it may run, the
     first choice first; ``resource`` is the ARN that use is accounted to. ``upstream_id`` is what
