@@ -225,6 +225,7 @@ async def test_what_ended_is_kept_for_a_week_and_ten_thousand_rows(
 
 async def test_looking_for_work_goes_by_the_indexes(database: Database) -> None:
     async with database.read() as connection:
+        # The statement itself, as the database is asked it.
         query = leases._due(KINDS, 1).compile(  # pyright: ignore[reportPrivateUsage]
             connection.sync_engine, compile_kwargs={"literal_binds": True}
         )

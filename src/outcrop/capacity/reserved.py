@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Final, cast
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from outcrop.capacity.capacity import CapacityShort, Pool
 from outcrop.capacity.cpus import CpuLedger
 from outcrop.capacity.places import Places
@@ -21,6 +23,7 @@ from outcrop.config import Capacity as CapacityConfig
 from outcrop.engines.pool import EnginePool
 from outcrop.engines.protocol import Engine, EngineError, EngineNotReady
 from outcrop.engines.reserved import ReservedEngine
+from outcrop.stores.failures import StoreError
 from outcrop.stores.mirror import Mirror
 from outcrop.stores.model_records import ModelUnit, ProvisionedModel
 from outcrop.stores.resources import Item, Resources
@@ -209,7 +212,10 @@ class ReservedCapacity:
     async def _restore(self) -> None:
         while self._missing:
             for arn in list(self._missing):
-                await self._restore_one(arn)
+                try:
+                    await self._restore_one(arn)
+                except (StoreError, SQLAlchemyError) as error:
+                    log.warning("%s was not looked at; trying again: %s", arn, error)
             if self._missing:
                 await asyncio.sleep(_RETRY_S)
 

@@ -254,17 +254,9 @@ class LlamaEngine:
         except (OSError, GgufError) as error:
             raise EngineFailed(f"engine {self.name!r} cannot read its model: {error}") from error
         cache = gguf.cache_bytes_per_token * self._config.context * self._config.slots
-        return _Model(gguf, self._chat_template(gguf), size + cache + _OVERHEAD_BYTES)
-
-    def _chat_template(self, gguf: GgufModel) -> ChatTemplate:
-        if self._template == "chatml":
-            return chatml()
-        if self._template is not None or gguf.chat_template is None:
-            raise EngineFailed(f"engine {self.name!r} has no chat template {self._template or ''}")
-        try:
-            return jinja(gguf.chat_template, gguf.bos_token, gguf.eos_token, gguf.control_tokens)
-        except TemplateError as error:
-            raise EngineFailed(f"engine {self.name!r}: {error}") from error
+        return _Model(
+            gguf, _chat_template(self._template, gguf, self.name), size + cache + _OVERHEAD_BYTES
+        )
 
     async def _generate(self, generation: Generation) -> AsyncGenerator[Event]:
         model = await self._load()
@@ -329,6 +321,17 @@ class LlamaEngine:
                 raise EngineFailed(f"the model of engine {self.name!r} names no end-of-text token")
             self._scores = Scorer(self._client, model.gguf.vocabulary_size, filler)
         return self._scores
+
+
+def _chat_template(template: str | None, gguf: GgufModel, engine: str) -> ChatTemplate:
+    if template == "chatml":
+        return chatml()
+    if template is not None or gguf.chat_template is None:
+        raise EngineFailed(f"engine {engine!r} has no chat template {template or ''}")
+    try:
+        return jinja(gguf.chat_template, gguf.bos_token, gguf.eos_token, gguf.control_tokens)
+    except TemplateError as error:
+        raise EngineFailed(f"engine {engine!r}: {error}") from error
 
 
 async def _prepare(generation: Generation, template: ChatTemplate) -> Prepared:
