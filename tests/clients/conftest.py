@@ -1,5 +1,6 @@
 """The clients that users have, as processes: both AWS CLIs, Node.js programs, Python programs."""
 
+import fcntl
 import stat
 import subprocess
 import sys
@@ -50,11 +51,14 @@ def aws_v2() -> Path:
     """AWS CLI v2, unpacked once out of the wheel that carries its official build."""
     distribution = metadata.distribution("aws-cdk.asset-awscli-v2")
     target = Path(sys.prefix) / f"awscli-v2-{distribution.version}"
-    if not target.exists():
-        archive = next(file for file in distribution.files or () if file.name.endswith(".jsii.tgz"))
-        partial = target.with_suffix(".partial")
-        _unpack(Path(str(archive.locate())), partial)
-        partial.rename(target)
+    # Two processes run the tests, and each has its own session.
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            found = (file for file in distribution.files or () if file.name.endswith(".jsii.tgz"))
+            partial = target.with_suffix(".partial")
+            _unpack(Path(str(next(found).locate())), partial)
+            partial.rename(target)
     return next(target.glob("awscli/v2/*/dist/aws"))
 
 

@@ -1,4 +1,4 @@
-"""The regions of AWS. A request is one of these, or of a region that the configuration names: each
+"""The regions of AWS. Bedrock is asked in one of these, or in one that the configuration names: each
 has quotas of its own, so nobody may make up another one."""
 
 from typing import Final

@@ -104,6 +104,8 @@ class App:
             request = await proven(request, caller.payload, _body_checksum(operation))
             params = await _read_params(match, request)
             region = self._region(caller, request)
+            if region not in self._regions and operation.service.signing_name == _BEDROCK:
+                raise InvalidSignatureException(_OTHER_REGION)
             call = self._deployment.call(operation, caller, region, request, request_id, now)
             answered = await self._deployment.gateway.run(call, params)
             return _response(match, answered, request_id)
@@ -117,8 +119,6 @@ class App:
 
     def _region(self, caller: Caller, request: Request) -> str:
         asked = _region(caller, request.host)
-        if asked is not None and asked not in self._regions:
-            raise InvalidSignatureException(_OTHER_REGION)
         if request.endpoint is None:
             return asked or self._default_region
         own = self._deployment.endpoints.find_region(request.endpoint)
@@ -145,6 +145,8 @@ class App:
 
 
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
+_BEDROCK = "bedrock"
+"""The signing name of the services whose regions have quotas of their own."""
 _OTHER_REGION = "Credential should be scoped to a valid region. "
 _SHUTTING_DOWN = "The server is shutting down. Retry your request."
 _INTERNAL = "The server encountered an internal error. Retry your request."
