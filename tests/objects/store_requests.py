@@ -56,7 +56,7 @@ def runs(pid: int) -> bool:
     """Not once it has ended, whether or not someone has read its status yet."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
 

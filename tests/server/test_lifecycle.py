@@ -49,7 +49,7 @@ def is_running(pid: int) -> bool:
     try:
         # A zombie that waits for its parent runs no more.
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
 
