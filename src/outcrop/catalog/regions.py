@@ -1,5 +1,5 @@
-"""The regions of AWS. Bedrock is asked in one of these, or in one that the configuration names: each
-has quotas of its own, so nobody may make up another one."""
+"""The regions of AWS. Bedrock is asked in one of these, or in one that the configuration names:
+each has quotas of its own, so nobody may make up another one."""
 
 from typing import Final
 
