@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from quota_rates import per_minute
 
 from outcrop.catalog.load import load_models
 from outcrop.catalog.model import Model
@@ -75,13 +76,13 @@ def test_an_unknown_code_is_no_quota(resources: Resources) -> None:
 
 def test_a_model_without_figures_has_no_quota(resources: Resources) -> None:
     book, model = book_of(resources), MODELS["anthropic.claude-opus-4-5-20251101-v1:0"]
-    assert book.per_minute(ACCOUNT, REGION, model, "requests") is None
+    assert per_minute(book, ACCOUNT, REGION, model, "requests") is None
     assert book.rate_key(model, "tokens") is None
 
 
 def test_a_variant_counts_as_its_base(resources: Resources) -> None:
     book, variant = book_of(resources), MODELS["anthropic.claude-v2:0:18k"]
-    assert book.per_minute(ACCOUNT, REGION, variant, "requests") == 100
+    assert per_minute(book, ACCOUNT, REGION, variant, "requests") == 100
     assert book.rate_key(variant, "requests") == book.rate_key(V2, "requests")
 
 
@@ -94,9 +95,9 @@ def test_models_of_one_name_and_different_figures_are_told_apart(resources: Reso
     mine = replace(V2, id="acme.a", name="Chat", provider="Acme")
     twin = replace(mine, id="acme.b", quotas={"requests_per_minute": 7})
     book = book_of(resources, mine, twin)
-    assert book.per_minute(ACCOUNT, REGION, mine, "requests") == 100
-    assert book.per_minute(ACCOUNT, REGION, twin, "requests") == 7
-    assert book.per_minute(ACCOUNT, REGION, twin, "tokens") is None
+    assert per_minute(book, ACCOUNT, REGION, mine, "requests") == 100
+    assert per_minute(book, ACCOUNT, REGION, twin, "requests") == 7
+    assert per_minute(book, ACCOUNT, REGION, twin, "tokens") is None
     names = [quota.name for quota in book.all() if "Acme" in quota.name]
     assert all(name.endswith(("Acme Chat (acme.a)", "Acme Chat (acme.b)")) for name in names)
 
@@ -120,8 +121,8 @@ def test_su_01_defaults_differ_by_region(
     resources: Resources, region: str, requests: int, tokens: int
 ) -> None:
     book = book_of(resources)
-    assert book.per_minute(ACCOUNT, region, HAIKU, "requests") == requests
-    assert book.per_minute(ACCOUNT, region, HAIKU, "tokens") == tokens
+    assert per_minute(book, ACCOUNT, region, HAIKU, "requests") == requests
+    assert per_minute(book, ACCOUNT, region, HAIKU, "tokens") == tokens
 
 
 async def test_what_was_given_counts_from_the_next_look_on(resources: Resources) -> None:
@@ -129,10 +130,10 @@ async def test_what_was_given_counts_from_the_next_look_on(resources: Resources)
     key = key_of(book, V2)
     for value in (150, 0, 400):
         await put(resources, key, value)
-        assert book.per_minute(ACCOUNT, REGION, V2, "requests") == value
+        assert per_minute(book, ACCOUNT, REGION, V2, "requests") == value
     async with resources.writing() as transaction:
         await transaction.remove(QuotaValue, Place(ACCOUNT, REGION, key))
-    assert book.per_minute(ACCOUNT, REGION, V2, "requests") == 100
+    assert per_minute(book, ACCOUNT, REGION, V2, "requests") == 100
 
 
 async def test_what_was_given_is_there_after_a_restart(resources: Resources) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from quota_rates import per_minute
 
 from outcrop.catalog.load import load_models
 from outcrop.quotas.book import (
@@ -83,8 +84,8 @@ def test_qu_03_to_13_rates_of_models(
     book: QuotaBook, model_id: str, name: str, requests: int, tokens: int
 ) -> None:
     model = MODELS[model_id]
-    assert book.per_minute(ACCOUNT, REGION, model, "requests") == requests
-    assert book.per_minute(ACCOUNT, REGION, model, "tokens") == tokens
+    assert per_minute(book, ACCOUNT, REGION, model, "requests") == requests
+    assert per_minute(book, ACCOUNT, REGION, model, "tokens") == tokens
     for unit in ("requests", "tokens"):
         found = quota(book, book.rate_key(model, unit))
         assert found.name == f"On-demand InvokeModel {unit} per minute for {name}"
@@ -93,8 +94,8 @@ def test_qu_03_to_13_rates_of_models(
 
 def test_qu_14_diffusion_has_requests_a_minute_and_no_tokens(book: QuotaBook) -> None:
     model = MODELS["stability.stable-diffusion-xl-v1"]
-    assert book.per_minute(ACCOUNT, REGION, model, "requests") == 60
-    assert book.per_minute(ACCOUNT, REGION, model, "tokens") is None
+    assert per_minute(book, ACCOUNT, REGION, model, "requests") == 60
+    assert per_minute(book, ACCOUNT, REGION, model, "tokens") is None
     assert not quota(book, book.rate_key(model, "requests")).adjustable
 
 

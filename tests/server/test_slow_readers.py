@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from raw_http import connected, read_chunk, read_head, render
 from serving import opened, preset, scripted, served
 from signed_http import Ask, Signer
 
+from outcrop.billing.usage import UsageKey
 from outcrop.server.asgi import Bridge, Scope
 from outcrop.server.bodies import Message, Receive
 
@@ -72,6 +74,31 @@ async def test_a_client_that_takes_nothing_is_given_up(tmp_path: Path) -> None:
                 await asyncio.create_task(bridge(scope_of(ask), sender([ask.body]), send))
             await bridge.drained()
         assert (await scripted(deployment)).cancelled == 1
+
+
+async def test_a_client_that_leaves_before_the_head_ends_its_generation(tmp_path: Path) -> None:
+    ask = ask_of({"text": "one"}, {"pause": "for ever"})
+
+    async def send(message: Message) -> None:
+        raise asyncio.CancelledError
+
+    async with opened(tmp_path) as (app, deployment):
+        used: list[int] = []
+        deployment.serving = replace(deployment.serving, usage=Counted(used))
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(Bridge(app)(scope_of(ask), sender([ask.body]), send))
+        assert (await scripted(deployment)).cancelled == 1
+        assert len(used) == 1
+
+
+class Counted:
+    """A meter that keeps the output of each call."""
+
+    def __init__(self, calls: list[int]) -> None:
+        self._calls = calls
+
+    def add(self, key: UsageKey, *, input_tokens: int, output_tokens: int) -> None:
+        self._calls.append(output_tokens)
 
 
 async def test_a_slow_engine_is_no_stalled_client(tmp_path: Path) -> None:

@@ -101,8 +101,3 @@ class QuotaBook:
         self._version = self._mirror.version
         self._values.clear()
         self._limits.clear()
-
-    def per_minute(self, account: str, region: str, model: Model, unit: RateUnit) -> int | None:
-        """For on-demand calls of the model (a variant counts as its base); None: no quota."""
-        key = self._rates.get((model.base_id or model.id, unit))
-        return None if key is None else int(self.value(account, region, key))

@@ -184,12 +184,15 @@ class Bridge:
     ) -> None:
         patience = _Patience(self._stall_timeout_s)
         try:
-            await send(_start(response))
             async with aclosing(cast(Any, pieces)):
-                async for piece in pieces:
+                # Before the head: only a stream that has begun ends its work when it is closed.
+                piece = await anext(pieces, None)
+                await send(_start(response))
+                while piece is not None:
                     patience.sending += 1
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                     patience.sent += 1
+                    piece = await anext(pieces, None)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             patience.end()

@@ -45,7 +45,7 @@ SERVICES = (
     *("service-quotas", "support"),
 )
 
-_ASKED_FIRST = ("bedrock", "bedrock-runtime")
+_ASKED_FIRST = ("bedrock-runtime",)
 """The services whose handlers are imported at the start."""
 
 
