@@ -112,6 +112,13 @@ async def test_costs_by_tag_are_those_of_the_resources_that_carry_it(stored: Res
     assert await by_team(stored) == {"red": 2, "blue": 1, NO_TAG: 2, UNKNOWN_TAG: 1}
 
 
+async def test_profiles_of_the_system_carry_no_tags(stored: Resources) -> None:
+    await write(
+        stored, line(f"arn:aws:bedrock:us-east-1:{ACCOUNT}:inference-profile/us.{MODELS[0]}")
+    )
+    assert await by_team(stored) == {NO_TAG: 1}
+
+
 async def test_tags_are_those_of_now_and_of_what_is_deleted_the_last_ones(
     stored: Resources,
 ) -> None:

@@ -17,7 +17,10 @@ UNKNOWN_TAG: Final = "(unknown)"
 
 _HOUR_S: Final = 3600
 _MONTH: Final = re.compile(r"([2-8]\d{3})-(0[1-9]|1[0-2])", re.ASCII)
-_CALLED: Final = re.compile(r"arn:[^:]*:bedrock:[^:]*:\d{12}:")
+_TAGGED: Final = re.compile(
+    r"arn:[^:]*:bedrock:[^:]*:\d{12}:(?:provisioned-model|application-inference-profile)/"
+)
+"""What an account gives tags; models and profiles of the system have none."""
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ def grouped(lines: Iterable[Line], by: Grouping) -> dict[str, Sum]:
 async def grouped_by_tag(view: View, lines: Iterable[Line], key: str) -> dict[str, Sum]:
     """By the value of this tag of the profile or throughput that was called."""
     lines = list(lines)
-    arns = sorted({line.resource for line in lines if _CALLED.match(line.resource)})
+    arns = sorted({line.resource for line in lines if _TAGGED.match(line.resource)})
     tags = await read_tags(view.connection, arns)
     return _dearest_first(_sums(lines, lambda line: _value(line, tags, key)))
 
@@ -110,7 +113,7 @@ def _dearest_first(sums: Mapping[str, Sum]) -> dict[str, Sum]:
 
 
 def _value(line: Line, tags: Mapping[str, Mapping[str, str]], key: str) -> str:
-    if not _CALLED.match(line.resource):
+    if not _TAGGED.match(line.resource):
         return NO_TAG
     of_resource = tags.get(line.resource)
     return UNKNOWN_TAG if of_resource is None else of_resource.get(key, NO_TAG)

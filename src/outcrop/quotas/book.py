@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from outcrop.catalog.model import Model
-from outcrop.quotas.definitions import Quota as Quota, RateUnit, define
+from outcrop.quotas.definitions import RATE_UNITS, Quota as Quota, RateUnit, define
 from outcrop.stores.mirror import Mirror
 from outcrop.stores.quota_records import TOPIC, QuotaValue
 from outcrop.stores.resources import Place, Resources
@@ -20,7 +20,6 @@ NO_COMMITMENT_UNITS: Final = "model-units-no-commitment"
 TAGS_PER_RESOURCE: Final = "tags-per-resource"
 
 _SIZES: Final = {"Megabytes": 1024**2, "Gigabytes": 1024**3}
-RATE_UNITS: Final[tuple[RateUnit, ...]] = ("requests", "tokens")
 _MAX_CACHED: Final = 50_000
 
 Limit = tuple[str, str, str]
