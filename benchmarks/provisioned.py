@@ -1,8 +1,9 @@
 """Latency of calls on a provisioned throughput, alone and while calls on demand saturate the same
 model; and what is left for those on demand.
 
-One model, one real engine of one thread each: on demand and reserved. Calls on the throughput are
-paced below what was bought. The load on demand comes from a niced process.
+One model, one real engine each: on demand with a thread on every CPU that is not reserved, and
+reserved. Calls on the throughput are paced below what was bought. The load on demand comes from a
+niced process.
 """
 
 import argparse
@@ -40,7 +41,7 @@ kind = "llama"
 model = "smollm2-135m-instruct"
 context = 512
 slots = 4
-threads = 1
+threads = {threads}
 [capacity]
 input_tokens = {input_tokens}
 output_tokens = {output_tokens}
@@ -84,6 +85,7 @@ def _options() -> Any:
     parser.add_argument("--every-s", type=float, default=3.0, help="a call, so as not to be capped")
     parser.add_argument("--load-s", type=float, default=60.0, help="of load on demand alone")
     parser.add_argument("--clients", type=int, default=8, help="on demand, all the time")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="on demand at first")
     parser.add_argument("--input-tokens", type=int, default=1200, help="a minute, of a unit")
     parser.add_argument("--output-tokens", type=int, default=800, help="a minute, of a unit")
     return parser.parse_args()
@@ -97,6 +99,7 @@ def _gateway(folder: Path, options: Any) -> Generator[gateway.Server]:
         _CONFIG.format(
             data=folder / "data",
             port=port,
+            threads=options.threads,
             input_tokens=options.input_tokens,
             output_tokens=options.output_tokens,
         ),
