@@ -180,10 +180,57 @@ class Capacity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     replicas: dict[str, tuple[str, ...]] = {}
 
 
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A service elsewhere that rules may send events to, asked with the credentials that the AWS
+    SDK finds for ``profile``. Without ``endpoint`` it is AWS's."""
+
+    region: str = "us-east-1"
+    endpoint: str | None = None
+    profile: str | None = None
+
+
+TargetService = Literal["lambda", "kinesis", "firehose", "states", "ecs", "sagemaker", "batch"]
+
+
 class Services(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The services around Bedrock: ours, or others by their endpoint."""
+    """The services around Bedrock: ours, or others by their endpoint. ``targets`` are those that
+    we do not have and rules of EventBridge may name."""
 
     s3: S3 = S3()
+    targets: dict[TargetService, Target] = {}
+
+
+class Records(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long what happened is kept. ``requests`` writes a line for each request to
+    ``logs/requests.jsonl`` in the data directory, at most ``requests_mib`` in all; with
+    ``prompts`` the lines have what was asked and answered too."""
+
+    trail_days: AtLeastOne = 90
+    metric_days: AtLeastOne = 455
+    requests: bool = True
+    requests_mib: AtLeastOne = 256
+    prompts: bool = False
+
+
+class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where traces and metrics go by OTLP over HTTP (``http://collector:4318``). Where
+    ``metrics_token_env`` names a variable, ``/metrics`` wants its value as a bearer token."""
+
+    otlp_endpoint: str | None = None
+    otlp_interval_s: Seconds = 60.0
+    metrics_token_env: str | None = None
+
+
+class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The SMTP server that SNS sends e-mail by. The password is in the variable that
+    ``password_env`` names."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 587
+    sender: str = "no-reply@sns.outcrop.invalid"
+    tls: Literal["none", "starttls", "tls"] = "starttls"
+    username: str | None = None
+    password_env: str | None = None
 
 
 class MasterKeySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -217,6 +264,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     access: ModelAccess = ModelAccess()
     quotas: Quotas = Quotas()
     capacity: Capacity = Capacity()
+    records: Records = Records()
+    telemetry: Telemetry = Telemetry()
+    mail: Mail | None = None
     master_key: MasterKeySource | None = None
 
     def zone_letters(self) -> tuple[str, ...]:

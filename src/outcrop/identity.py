@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-PrincipalKind = Literal["root", "user", "role", "federated"]
+PrincipalKind = Literal["root", "user", "role", "federated", "service"]
 KeyStatus = Literal["Active", "Inactive"]
 Proof = Literal["header", "query", "bearer", "service"]
 """How a caller was proven. A service that acts with a role passed to it needs no signature."""
@@ -23,7 +23,9 @@ _LONG_TERM_PREFIX = "ABSK"
 @dataclass(frozen=True, slots=True)
 class Principal:
     """``kind`` "role" is a session of an assumed role: ``name`` is the session's, ``role_arn`` the
-    role's, ``id`` is ``AROA…:<session>``. A federated user's ``name`` is the one it was given."""
+    role's, ``id`` is ``AROA…:<session>``. A federated user's ``name`` is the one it was given. A
+    ``service`` is a principal of policies by itself (``bedrock.amazonaws.com``, name and ARN), and
+    acts for a resource of the account."""
 
     account: str
     name: str
@@ -98,7 +100,7 @@ class Caller:
     """``key_id`` is the access key's or the bearer key's. ``region`` is the credential scope's; a
     long-term bearer key has none. ``via`` are the services that call on the caller's behalf, the
     first one first (``s3.us-east-1.amazonaws.com``). ``payload`` is there while the body is yet to
-    be read."""
+    be read. ``source_arn`` is the resource that a service as principal acts for."""
 
     principal: Principal
     key_id: str
@@ -108,6 +110,7 @@ class Caller:
     session: Session | None = None
     via: tuple[str, ...] = ()
     payload: PayloadProof | None = field(default=None, repr=False, compare=False)
+    source_arn: str | None = None
 
     @property
     def account(self) -> str:

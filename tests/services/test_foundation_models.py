@@ -39,6 +39,7 @@ def call_of(operation: str, region: str = "us-east-1") -> Call:
         stores=nobody,
         gateway=nobody,
         serving=nobody,
+        observing=nobody,
         now=datetime.now(UTC),
     )
 

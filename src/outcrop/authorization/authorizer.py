@@ -122,13 +122,17 @@ class Authorizer:
             self._version = version
         caller, endpoint = setting.caller, setting.endpoint
         # The standing keeps the session, so that no other object takes its place in memory.
-        key = (caller.key_id, caller.arn, id(caller.session), endpoint)
+        key = (caller.key_id, caller.arn, caller.account, id(caller.session), endpoint)
         if key not in self._standings:
             self._standings[key] = self._build(caller, endpoint)
         return self._standings[key]
 
     def _build(self, caller: Caller, endpoint: Endpoint | None) -> Standing | None:
         directory = self._stores.directory
+        if caller.principal.kind == "service":
+            # It has no policies of its own: those of resources alone say what it may.
+            subject = subject_of(caller.principal)
+            return Standing(None, subject, Layers(), keys=(), tags={}, moments=())
         issuer = caller.session.issuer if caller.session else caller.principal
         policies = directory.policies_of(issuer)
         if policies is None:
@@ -256,7 +260,7 @@ def subject_of(principal: Principal) -> Subject:
         account=principal.account,
         kind=principal.kind,
         role_arn=principal.role_arn,
-        service=None,
+        service=principal.name if principal.kind == "service" else None,
     )
 
 

@@ -21,6 +21,7 @@ TIME_KEYS = frozenset({"aws:currenttime", "aws:epochtime"})
 _PRINCIPAL_TAG = "aws:principaltag/"
 _RESOURCE_TAG = "aws:resourcetag/"
 _TYPES = {"root": "Account", "user": "User", "role": "AssumedRole", "federated": "FederatedUser"}
+"""A service as principal has no type, account or ARN that conditions could ask for."""
 
 
 # Not frozen, as whatever is made once a request (see wire/http.py).
@@ -90,6 +91,16 @@ def _header(name: str) -> Callable[[Setting], Value | None]:
     return lambda setting: setting.request.header(name)
 
 
+def _is_service(setting: Setting) -> bool:
+    return setting.caller.principal.kind == "service"
+
+
+def _principal_arn(setting: Setting) -> Value | None:
+    if _is_service(setting):
+        return None
+    return setting.caller.principal.role_arn or setting.caller.arn
+
+
 def _user_id(setting: Setting) -> Value | None:
     principal = setting.caller.principal
     return principal.account if principal.kind == "root" else principal.id or None
@@ -156,13 +167,16 @@ _READERS: Mapping[str, Callable[[Setting], Value | None]] = {
     "aws:currenttime": lambda s: _iso(s.now),
     "aws:epochtime": lambda s: str(int(s.now.timestamp())),
     "aws:multifactorauthpresent": _multi_factor,
-    "aws:principalaccount": lambda s: s.caller.account,
-    "aws:principalarn": lambda s: s.caller.principal.role_arn or s.caller.arn,
-    "aws:principalisawsservice": lambda _: "false",
-    "aws:principaltype": lambda s: _TYPES[s.caller.principal.kind],
+    "aws:principalaccount": lambda s: None if _is_service(s) else s.caller.account,
+    "aws:principalarn": _principal_arn,
+    "aws:principalisawsservice": lambda s: _flag(_is_service(s)),
+    "aws:principalservicename": lambda s: s.caller.principal.name if _is_service(s) else None,
+    "aws:principaltype": lambda s: _TYPES.get(s.caller.principal.kind),
     "aws:referer": _header("referer"),
     "aws:requestedregion": lambda s: s.region,
     "aws:securetransport": lambda s: _flag(s.request.scheme == "https"),
+    "aws:sourceaccount": lambda s: s.caller.account if _is_service(s) else None,
+    "aws:sourcearn": lambda s: s.caller.source_arn,
     "aws:sourceidentity": _source_identity,
     "aws:sourceip": _source_ip,
     "aws:sourcevpc": _source_vpc,

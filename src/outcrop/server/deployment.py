@@ -21,9 +21,11 @@ from outcrop.identity import Caller
 from outcrop.objects.objects import Objects, open_objects
 from outcrop.objects.protocol import ObjectsError
 from outcrop.security.sessions import Credentials
+from outcrop.server.background import DeploymentBackground
 from outcrop.server.endpoint_directory import EndpointDirectory
 from outcrop.server.gateway import Gateway
 from outcrop.server.health import HealthWatch, Issue, engine_issues
+from outcrop.server.observing import Records, open_records
 from outcrop.server.serving import open_serving
 from outcrop.server.state import State, open_state
 from outcrop.services import handlers
@@ -42,7 +44,7 @@ log = logging.getLogger(__name__)
 SERVICES = (
     *("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime"),
     *("iam", "sts", "kms", "secretsmanager", "ec2", "s3", "health"),
-    *("service-quotas", "support"),
+    *("service-quotas", "support", "cloudwatch", "logs", "events", "sns", "sqs", "cloudtrail"),
 )
 
 _ASKED_FIRST = ("bedrock-runtime",)
@@ -63,6 +65,7 @@ class Deployment:
     objects: Objects
     endpoints: EndpointDirectory
     serving: Serving
+    records: Records
 
     def __post_init__(self) -> None:
         self._zones = self.config.zone_letters()
@@ -97,6 +100,7 @@ class Deployment:
             stores=self.state.stores,
             gateway=self.gateway,
             serving=self.serving,
+            observing=self.records.observing,
             now=now,
             objects=self.objects,
             zones=self._zones,
@@ -142,6 +146,9 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         serving = await stack.enter_async_context(
             open_serving(config, stores, engines, catalog, lambda: deployment.catalog)
         )
+        records = await stack.enter_async_context(
+            open_records(config, stores, DeploymentBackground(lambda: deployment))
+        )
         # Nothing is awaited in between: what was started there finds the deployment.
         deployment = Deployment(
             config=config,
@@ -154,7 +161,9 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
             objects=objects,
             endpoints=endpoints,
             serving=serving,
+            records=records,
         )
+        records.start()
         watcher = ChangeWatcher(
             state.stores.database,
             {BINDINGS: deployment.reload_bindings, **state.stores.resources.reloads},

@@ -9,8 +9,10 @@ from outcrop.authorization.access import Access
 from outcrop.catalog.catalog import Catalog
 from outcrop.engines.pool import EnginePool
 from outcrop.identity import Caller
+from outcrop.journal.records import Invocation
 from outcrop.objects.objects import NO_OBJECTS, Objects
 from outcrop.security.policy.evaluate import Decision
+from outcrop.services.observing import Observing
 from outcrop.services.serving import Serving
 from outcrop.stores.opened import Stores
 from outcrop.wire.http import Request
@@ -32,6 +34,15 @@ class Gateway(Protocol):
         ...
 
 
+# Not frozen: the handlers of models tell here what they do.
+@dataclass(slots=True)
+class Seen:
+    """What is noticed of a request while it goes on, for whatever is recorded of it. Calls that it
+    makes of other operations have one of their own."""
+
+    invocation: Invocation | None = None
+
+
 # Not frozen, as whatever is made once a request (see wire/http.py).
 @dataclass(slots=True)
 class Call:
@@ -48,10 +59,12 @@ class Call:
     stores: Stores
     gateway: Gateway
     serving: Serving
+    observing: Observing
     now: datetime
     objects: Objects = NO_OBJECTS
     zones: tuple[str, ...] = ("a",)
     """The letters of the availability zones of each region."""
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def account(self) -> str:

@@ -114,6 +114,144 @@ accruals = sa.Table(
     sa.Column("until_s", sa.BigInteger, nullable=False),
 )
 
+journal_cursor = sa.Table(
+    "journal_cursor",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("segment", sa.BigInteger, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+)
+
+trail_events = sa.Table(
+    "trail_events",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("event_id", sa.String(36), nullable=False),
+    sa.Column("event_name", sa.String(128), nullable=False),
+    sa.Column("event_source", sa.String(64), nullable=False),
+    sa.Column("username", sa.String(256), nullable=False),
+    sa.Column("access_key_id", sa.String(128), nullable=False),
+    sa.Column("read_only", sa.Boolean, nullable=False),
+    # JSON: [{"type": …, "name": …}].
+    sa.Column("resources", sa.LargeBinary, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("trail_events_by_time", "account", "region", "at_ms"),
+)
+
+metric_series = sa.Table(
+    "metric_series",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("namespace", sa.String(256), nullable=False),
+    sa.Column("name", sa.String(256), nullable=False),
+    # JSON: [["ModelId", "…"], …] by name.
+    sa.Column("dimensions", sa.String(8192), nullable=False),
+    sa.Column("last_at_s", sa.BigInteger, nullable=False),
+    sa.Index(
+        "metric_series_once", "account", "region", "namespace", "name", "dimensions", unique=True
+    ),
+)
+
+metric_points = sa.Table(
+    "metric_points",
+    metadata,
+    sa.Column("series", sa.Integer, primary_key=True),
+    sa.Column("resolution_s", sa.Integer, primary_key=True),
+    sa.Column("at_s", sa.BigInteger, primary_key=True),
+    sa.Column("unit", sa.String(32), primary_key=True),
+    sa.Column("samples", sa.Float, nullable=False),
+    sa.Column("sum", sa.Float, nullable=False),
+    sa.Column("minimum", sa.Float, nullable=False),
+    sa.Column("maximum", sa.Float, nullable=False),
+    # How many samples fell where, for percentiles.
+    sa.Column("histogram", sa.LargeBinary, nullable=False),
+    sa.Index("metric_points_by_time", "at_s"),
+)
+
+alarm_history = sa.Table(
+    "alarm_history",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("alarm", sa.String(255), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("type", sa.String(32), nullable=False),
+    sa.Column("summary", sa.String(255), nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Index("alarm_history_by_alarm", "account", "region", "alarm", "at_ms"),
+)
+
+log_streams = sa.Table(
+    "log_streams",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("log_group", sa.String(512), nullable=False),
+    sa.Column("name", sa.String(512), nullable=False),
+    sa.Column("created_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("first_event_ms", sa.BigInteger),
+    sa.Column("last_event_ms", sa.BigInteger),
+    sa.Column("last_ingested_ms", sa.BigInteger),
+    sa.Column("stored_bytes", sa.BigInteger, nullable=False),
+    sa.Index("log_streams_once", "account", "region", "log_group", "name", unique=True),
+)
+
+log_events = sa.Table(
+    "log_events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("stream", sa.Integer, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("ingested_ms", sa.BigInteger, nullable=False),
+    # UTF-8, or sealed where the group has a key.
+    sa.Column("message", sa.LargeBinary, nullable=False),
+    # Which data key sealed the message; empty for none.
+    sa.Column("data_key", sa.String(64), nullable=False),
+    # Of events that a delivery may bring again: what makes them the same.
+    sa.Column("once", sa.String(128)),
+    sa.Index("log_events_by_time", "stream", "at_ms"),
+    sa.Index("log_events_once", "stream", "once", unique=True),
+)
+
+queue_messages = sa.Table(
+    "queue_messages",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("queue", sa.String(256), nullable=False),
+    sa.Column("message_id", sa.String(36), nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    # JSON: attributes, message attributes and what they hash to.
+    sa.Column("attributes", sa.LargeBinary, nullable=False),
+    sa.Column("sent_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("visible_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("first_received_ms", sa.BigInteger),
+    sa.Column("receives", sa.Integer, nullable=False),
+    sa.Column("receipt", sa.String(64), nullable=False),
+    sa.Column("message_group", sa.String(128), nullable=False),
+    sa.Column("deduplication_id", sa.String(128), nullable=False),
+    sa.Index("queue_messages_by_visibility", "queue", "visible_at_ms"),
+)
+
+invocation_batches = sa.Table(
+    "invocation_batches",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("began_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("records", sa.Integer, nullable=False),
+    # How much of the batch's spool file is committed.
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("is_open", sa.Boolean, nullable=False),
+)
+
 # Alembic's own: which migration was the last.
 _revision = sa.Table(
     "alembic_version",

@@ -1,0 +1,15 @@
+"""What handlers need of what is recorded."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from outcrop.services.background import Background
+
+
+@dataclass(frozen=True, slots=True)
+class Observing:
+    """One for a deployment. ``catch_up`` returns when every request that was answered before is in
+    the database: trail, metrics, invocation logs."""
+
+    background: Background
+    catch_up: Callable[[], Awaitable[None]]
