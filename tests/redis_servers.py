@@ -58,6 +58,7 @@ class RedisServer:
     def command(self, *words: str) -> bytes:
         """The first bytes of the answer, as Redis writes them; none while it is not there."""
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(STARTS_WITHIN_S)
             try:
                 connection.connect(os.fspath(self.socket))
                 connection.sendall((" ".join(words) + "\r\n").encode())
