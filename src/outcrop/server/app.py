@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -20,12 +20,14 @@ from outcrop.errors import (
     ServiceUnavailableException,
 )
 from outcrop.identity import Caller
+from outcrop.journal.records import CLIENT_GONE
 from outcrop.security.authenticate import authenticate
 from outcrop.security.payload import BodyChecksum, proven
 from outcrop.security.presigned import with_headers_of_query
 from outcrop.server.deployment import Deployment
 from outcrop.server.gateway import get_handler
 from outcrop.server.pages import find_page
+from outcrop.server.recorder import Passage
 from outcrop.services.call import Answer, Answered, RawAnswer, StreamAnswer
 from outcrop.services.offload import read_beside
 from outcrop.services.operation import aws_stream_error
@@ -57,6 +59,7 @@ STOPPING = "the server stops"
 class App:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
+        self._recorder = deployment.recorder
         self._default_region = deployment.config.server.region
         self._regions = AWS_REGIONS | {self._default_region, *deployment.config.regions}
         self.stream_methods = STREAM_METHODS
@@ -79,43 +82,57 @@ class App:
         page = find_page(request, self._deployment.catalog)
         if page is not None:
             return page
-        request_id = _new_request_id()
-        matched: Match | None = None
+        passage = Passage(request, _new_request_id())
         try:
-            match = matched = self._deployment.router.match(request)
-            operation = match.operation
-            now = datetime.now(UTC)
-            if operation.is_anonymous:
-                # Clients do not sign it, so that we do not have it is told to everyone.
-                await get_handler(operation)
-            caller = authenticate(
-                request,
-                signing_name=operation.service.signing_name,
-                accepts_bearer=operation.accepts_bearer,
-                lookup=self._deployment.credentials,
-                now=now,
-            )
-            self._deployment.state.stores.directory.touch_caller(
-                caller, now, operation.service.signing_name, caller.region or ""
-            )
-            check_session(caller, operation)
-            if caller.proof == "query" and operation.service.is_object_store:
-                request = with_headers_of_query(request)
-            request = await proven(request, caller.payload, _body_checksum(operation))
-            params = await _read_params(match, request)
-            region = self._region(caller, request)
-            if region not in self._regions and operation.service.signing_name == _BEDROCK:
-                raise InvalidSignatureException(_OTHER_REGION)
-            call = self._deployment.call(operation, caller, region, request, request_id, now)
-            answered = await self._deployment.gateway.run(call, params)
-            return _response(match, answered, request_id)
+            response = await self._answer(passage)
         except AWSError as error:
-            return self._refusal(error, matched, request, request_id)
+            response = self._refusal(error, passage)
         except Exception:
             # The last resort: a bug of ours is logged whole, and the client gets a modelled error.
-            log.exception("request %s failed", request_id)
-            internal = InternalServerException(_INTERNAL)
-            return self._refusal(internal, matched, request, request_id)
+            log.exception("request %s failed", passage.request_id)
+            response = self._refusal(InternalServerException(_INTERNAL), passage)
+        except asyncio.CancelledError as error:
+            passage.status = 503 if STOPPING in error.args else CLIENT_GONE
+            self._recorder.finish(passage)
+            raise
+        passage.status = response.status
+        if isinstance(response.body, bytes):
+            passage.output = b"" if passage.error else response.body
+            self._recorder.finish(passage)
+        return response
+
+    async def _answer(self, passage: Passage) -> Response:
+        request, request_id = passage.request, passage.request_id
+        match = passage.match = self._deployment.router.match(request)
+        operation = match.operation
+        now = passage.now = datetime.now(UTC)
+        if operation.is_anonymous:
+            # Clients do not sign it, so that we do not have it is told to everyone.
+            await get_handler(operation)
+        caller = authenticate(
+            request,
+            signing_name=operation.service.signing_name,
+            accepts_bearer=operation.accepts_bearer,
+            lookup=self._deployment.credentials,
+            now=now,
+        )
+        passage.caller = caller
+        passage.region = caller.region or self._default_region
+        self._deployment.state.stores.directory.touch_caller(
+            caller, now, operation.service.signing_name, caller.region or ""
+        )
+        check_session(caller, operation)
+        if caller.proof == "query" and operation.service.is_object_store:
+            request = with_headers_of_query(request)
+        request = passage.request = await proven(request, caller.payload, _body_checksum(operation))
+        region = passage.region = self._region(caller, request)
+        params = passage.params = await _read_params(match, request)
+        if region not in self._regions and operation.service.signing_name == _BEDROCK:
+            raise InvalidSignatureException(_OTHER_REGION)
+        call = self._deployment.call(operation, caller, region, request, request_id, now)
+        passage.seen = call.seen
+        answered = passage.answered = await self._deployment.gateway.run(call, params)
+        return self._response(passage, match, answered)
 
     def _region(self, caller: Caller, request: Request) -> str:
         asked = _region(caller, request.host)
@@ -126,18 +143,84 @@ class App:
             raise InvalidSignatureException(_OTHER_REGION)
         return own
 
-    def _refusal(
-        self, error: AWSError, match: Match | None, request: Request, request_id: str
-    ) -> Response:
+    def _refusal(self, error: AWSError, passage: Passage) -> Response:
         """In the protocol of the request, which may be known without its operation."""
+        passage.error = error
+        match, request_id = passage.match, passage.request_id
         if match is None:
-            asked = self._deployment.router.audience(request)
+            asked = self._deployment.router.audience(passage.request)
             response = serialize_error(error, None, asked.service, request_id, asked.protocol)
         else:
             response = serialize_error(error, match.operation, None, request_id, match.protocol)
-        if request.method == "HEAD":
+        if passage.request.method == "HEAD":
             response.body = b""
         return response
+
+    def _response(self, passage: Passage, match: Match, handled: Answered) -> Response:
+        operation, request_id = match.operation, passage.request_id
+        match handled:
+            case RawAnswer(body=bytes()):
+                return Response(handled.status, dict(handled.headers), handled.body)
+            case RawAnswer():
+                response = Response(handled.status, dict(handled.headers), handled.body)
+                response.body = self._followed(passage, cast(Any, handled.body))
+                return response
+            case StreamAnswer():
+                events = handled.events
+                if self._recorder.wants_events(passage):
+                    passage.events = []
+                    events = _gathered(events, passage.events)
+                response = serialize_stream(operation, handled.result, events, request_id)
+                response.headers.update(handled.headers)
+                response.body = self._ended_in_form(passage, operation, response.body)
+            case Answer():
+                response = serialize(operation, handled.result, request_id, match.protocol)
+                response.headers.update(handled.headers)
+            case _:
+                response = serialize(operation, handled, request_id, match.protocol)
+        return response
+
+    async def _followed(
+        self, passage: Passage, pieces: AsyncGenerator[bytes]
+    ) -> AsyncGenerator[bytes]:
+        """Recorded when the last piece is out, or the client has gone."""
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+        except (GeneratorExit, asyncio.CancelledError):
+            passage.status = CLIENT_GONE
+            raise
+        finally:
+            self._recorder.finish(passage)
+
+    async def _ended_in_form(
+        self, passage: Passage, operation: Operation, body: Any
+    ) -> AsyncGenerator[bytes]:
+        """What fails after the first event ends the stream with its own exception event; what came
+        of it is recorded before the stream's end goes out."""
+        frames = cast("AsyncGenerator[bytes]", body)
+        try:
+            async with aclosing(frames):
+                async for frame in frames:
+                    yield frame
+        except EngineError as error:
+            passage.error = aws_stream_error(error)
+        except GeneratorExit:
+            passage.status = CLIENT_GONE
+            raise
+        except asyncio.CancelledError as error:
+            if STOPPING not in error.args:
+                passage.status = CLIENT_GONE
+                raise
+            passage.error = ServiceUnavailableException(_SHUTTING_DOWN)
+        except Exception:
+            log.exception("the stream of request %s failed", passage.request_id)
+            passage.error = InternalServerException(_INTERNAL)
+        finally:
+            self._recorder.finish(passage)
+        if passage.error is not None:
+            yield encode_exception(operation, passage.error)
 
     def _health(self) -> Response:
         body = {"status": "ok", "version": __version__}
@@ -185,39 +268,13 @@ def _params(match: Match, request: Request) -> dict[str, Any]:
     return params
 
 
-def _response(asked: Match, handled: Answered, request_id: str) -> Response:
-    operation = asked.operation
-    match handled:
-        case RawAnswer():
-            return Response(handled.status, dict(handled.headers), handled.body)
-        case StreamAnswer():
-            response = serialize_stream(operation, handled.result, handled.events, request_id)
-            response.headers.update(handled.headers)
-            response.body = _ended_in_form(operation, response.body, request_id)
-        case Answer():
-            response = serialize(operation, handled.result, request_id, asked.protocol)
-            response.headers.update(handled.headers)
-        case _:
-            response = serialize(operation, handled, request_id, asked.protocol)
-    return response
-
-
-async def _ended_in_form(operation: Operation, body: Any, request_id: str) -> AsyncGenerator[bytes]:
-    """What fails after the first event ends the stream with its own exception event."""
-    frames = cast("AsyncGenerator[bytes]", body)
-    try:
-        async with aclosing(frames):
-            async for frame in frames:
-                yield frame
-    except EngineError as error:
-        yield encode_exception(operation, aws_stream_error(error))
-    except asyncio.CancelledError as error:
-        if STOPPING not in error.args:
-            raise
-        yield encode_exception(operation, ServiceUnavailableException(_SHUTTING_DOWN))
-    except Exception:
-        log.exception("the stream of request %s failed", request_id)
-        yield encode_exception(operation, InternalServerException(_INTERNAL))
+async def _gathered(
+    events: AsyncIterator[Mapping[str, Any]], kept: list[Mapping[str, Any]]
+) -> AsyncGenerator[Mapping[str, Any]]:
+    async with aclosing(cast("AsyncGenerator[Mapping[str, Any]]", events)) as coming:
+        async for event in coming:
+            kept.append(event)
+            yield event
 
 
 def _region(caller: Caller, host: str) -> str | None:

@@ -25,7 +25,8 @@ from outcrop.server.background import DeploymentBackground
 from outcrop.server.endpoint_directory import EndpointDirectory
 from outcrop.server.gateway import Gateway
 from outcrop.server.health import HealthWatch, Issue, engine_issues
-from outcrop.server.observing import Records, open_records
+from outcrop.server.observing import Records, open_recorder, open_records
+from outcrop.server.recorder import Recorder
 from outcrop.server.serving import open_serving
 from outcrop.server.state import State, open_state
 from outcrop.services import handlers
@@ -66,6 +67,7 @@ class Deployment:
     endpoints: EndpointDirectory
     serving: Serving
     records: Records
+    recorder: Recorder
 
     def __post_init__(self) -> None:
         self._zones = self.config.zone_letters()
@@ -136,7 +138,11 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         credentials = Credentials(stores.directory, stores.sealer, stores.directory.is_current)
         endpoints = EndpointDirectory(stores.resources)
         await endpoints.load()
-        gateway = Gateway(Authorizer(state.stores, FIND_FACTS, endpoints.find))
+        records = await stack.enter_async_context(
+            open_records(config, stores, DeploymentBackground(lambda: deployment))
+        )
+        recorder = open_recorder(records.journal, stores, lambda: deployment.catalog)
+        gateway = Gateway(Authorizer(state.stores, FIND_FACTS, endpoints.find), recorder)
         objects = open_objects(config, stores.sealer)
         stack.push_async_callback(objects.close)
         async with stores.resources.reading() as view:
@@ -145,9 +151,6 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
                 stack.push_async_callback(_end, starting)
         serving = await stack.enter_async_context(
             open_serving(config, stores, engines, catalog, lambda: deployment.catalog)
-        )
-        records = await stack.enter_async_context(
-            open_records(config, stores, DeploymentBackground(lambda: deployment))
         )
         # Nothing is awaited in between: what was started there finds the deployment.
         deployment = Deployment(
@@ -162,8 +165,10 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
             endpoints=endpoints,
             serving=serving,
             records=records,
+            recorder=recorder,
         )
         records.start()
+        stack.push_async_callback(records.close)
         watcher = ChangeWatcher(
             state.stores.database,
             {BINDINGS: deployment.reload_bindings, **state.stores.resources.reloads},

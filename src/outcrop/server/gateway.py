@@ -13,10 +13,11 @@ from outcrop.authorization.access import Access, Asked
 from outcrop.authorization.authorizer import Authorizer
 from outcrop.authorization.context import Setting
 from outcrop.authorization.table import accesses_of
-from outcrop.errors import AuthorizationDenied, NotImplementedException
+from outcrop.errors import AuthorizationDenied, AWSError, NotImplementedException
 from outcrop.security.policy.evaluate import Decision
+from outcrop.server.recorder import Recorder
 from outcrop.services import handlers
-from outcrop.services.call import Answered, Call
+from outcrop.services.call import Answered, Call, Seen
 from outcrop.services.operation import Handler, aws_errors, find_handler
 from outcrop.wire.spec import Operation, load_service
 
@@ -27,8 +28,9 @@ BEARER = "bedrock:CallWithBearerToken"
 
 
 class Gateway:
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, recorder: Recorder) -> None:
         self._authorizer = authorizer
+        self._recorder = recorder
 
     async def run(self, call: Call, params: Mapping[str, Any]) -> Answered:
         """``params`` are parsed and validated."""
@@ -41,9 +43,14 @@ class Gateway:
     async def perform(
         self, call: Call, service: str, operation: str, params: Mapping[str, Any]
     ) -> Answered:
-        return await self.run(
-            replace(call, operation=load_service(service).operations[operation]), params
-        )
+        inner = replace(call, operation=load_service(service).operations[operation], seen=Seen())
+        try:
+            answered = await self.run(inner, params)
+        except AWSError as error:
+            self._recorder.inner(inner, params, None, error)
+            raise
+        self._recorder.inner(inner, params, answered, None)
+        return answered
 
     async def decide(self, call: Call, access: Access) -> Decision:
         return await self._authorizer.decide(self._setting(call), access)

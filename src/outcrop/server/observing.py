@@ -2,18 +2,23 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from outcrop.catalog.catalog import Catalog
 from outcrop.config import Config
 from outcrop.jobs.queue import JobKind
 from outcrop.jobs.runner import JobRunner
 from outcrop.journal.consumer import Consumer, Sink
 from outcrop.journal.files import Journal
+from outcrop.journal.records import Invocation
+from outcrop.server.recorder import Recorder
 from outcrop.services.background import Background
+from outcrop.services.bedrock_runtime.invocations import find_invocation
 from outcrop.services.observing import Observing
 from outcrop.stores.opened import Stores
+from outcrop.stores.resources import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,11 @@ class Records:
         self.consumer.start()
         self.deliveries.start()
 
+    async def close(self) -> None:
+        """What was answered is in the database then."""
+        await self.deliveries.close()
+        await self.consumer.close()
+
 
 @asynccontextmanager
 async def open_records(
@@ -38,18 +48,33 @@ async def open_records(
         journal = await asyncio.to_thread(Journal, config.data_dir / "journal")
         stack.callback(journal.close)
         consumer = Consumer(journal, stores.resources, _sinks(config, stores))
-        stack.push_async_callback(consumer.close)
         deliveries = JobRunner(
             stores.database, _delivery_kinds(config, stores, background), node=socket.gethostname()
         )
         deliveries.listen_to(stores.resources)
-        stack.push_async_callback(deliveries.close)
         yield Records(
             journal=journal,
             observing=Observing(background=background, catch_up=consumer.catch_up),
             consumer=consumer,
             deliveries=deliveries,
         )
+
+
+def open_recorder(journal: Journal, stores: Stores, catalog: Callable[[], Catalog]) -> Recorder:
+    """``catalog`` gives the one of the moment."""
+
+    def find(account: str, region: str, model_id: str) -> Invocation | None:
+        return find_invocation(catalog(), stores.models, Place(account, region, ""), model_id)
+
+    return Recorder(journal, _no_trail, find, _no_content)
+
+
+def _no_trail(*_: object) -> bytes:
+    return b""
+
+
+def _no_content(*_: object) -> bool:
+    return False
 
 
 def _sinks(config: Config, stores: Stores) -> Sequence[Sink]:

@@ -138,7 +138,18 @@ class Run:
         input, output = self.input_tokens, self.output_tokens
         if not self.is_finished:
             input, output = input or admission.demand.input_tokens, max(output, self._seen)
+        self._note(admission, input, output)
         await admission.settle(input, output)
+
+    def _note(self, admission: Admission, input_tokens: int, output_tokens: int) -> None:
+        noted = admission.call.seen.invocation
+        if noted is None:
+            return
+        noted.engine, noted.region = self._engine.served_by, admission.region
+        noted.input_tokens, noted.output_tokens = input_tokens, output_tokens
+        noted.cache_read_tokens = self.cache_read_tokens
+        noted.cache_write_tokens = self.cache_write_tokens
+        noted.latency_ms, noted.first_byte_ms = self.elapsed_ms(), self.first_event_ms
 
 
 async def start(call: Call, target: Target, generation: Generation) -> Run:

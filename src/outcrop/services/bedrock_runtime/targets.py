@@ -16,6 +16,7 @@ from outcrop.catalog.catalog import NoSuchModel, WrongRegion
 from outcrop.catalog.geographies import destinations, regions_of
 from outcrop.catalog.model import Model
 from outcrop.errors import ModelNotReadyException, ValidationException
+from outcrop.services.bedrock_runtime.invocations import invocation_of
 from outcrop.services.call import Call
 from outcrop.services.model_access import has_access, no_access, require_access
 from outcrop.stores.model_records import CustomModel, InferenceProfile, ProvisionedModel
@@ -52,8 +53,11 @@ def resolve(call: Call, identifier: str) -> Target:
     """Raises AWS's errors for what is not there, may not be called so, or is not accessible."""
     model = call.catalog.find(identifier, call.region)
     if model is not None:
-        return _of_catalog(call, identifier, model)
-    return _of_records(call, identifier)
+        target = _of_catalog(call, identifier, model)
+    else:
+        target = _of_records(call, identifier)
+    call.seen.invocation = invocation_of(identifier, target.model)
+    return target
 
 
 def resolve_counted(call: Call, identifier: str) -> Target:
