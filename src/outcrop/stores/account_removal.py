@@ -22,6 +22,7 @@ from outcrop.stores.kms_records import KmsAlias, KmsGrant, KmsKey
 from outcrop.stores.model_records import (
     CustomModel,
     InferenceProfile,
+    LoggingConfiguration,
     ModelAccess,
     ProvisionedModel,
     RequestToken,
@@ -49,7 +50,8 @@ HELD: tuple[type[Record], ...] = (
     *(PolicyRecord, KmsGrant, KmsAlias, KmsKey, SecretVersion, Secret, FlowLog, VpcEndpoint),
     *(InterfacePermission, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc),
     *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, *SUPPORT, RequestToken, UseCase),
-    *(ModelAccess, InferenceProfile, ProvisionedModel, CustomModel, AccountRecord),
+    *(ModelAccess, InferenceProfile, ProvisionedModel, CustomModel, LoggingConfiguration),
+    AccountRecord,
 )
 """Every kind of record that lies in an account, the account itself last."""
 

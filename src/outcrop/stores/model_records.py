@@ -94,11 +94,43 @@ class InferenceProfile(Record, frozen=True, kw_only=True, omit_defaults=True):
     description: str | None = None
 
 
+class LogBucket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A bucket for invocation logs, or for what is too large for them. ``prefix`` is as given."""
+
+    bucket: str
+    prefix: str | None = None
+
+
+class LogGroup(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A log group for invocation logs, written with the role; ``large`` takes what does not fit."""
+
+    name: str
+    role_arn: str
+    large: LogBucket | None = None
+
+
+class LoggingConfiguration(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Where an account's invocations of a region are logged, at least one of both, and of which
+    kinds the bodies are: ``Place(account, region, "default")``. A kind that nobody switched off is
+    on, as in AWS."""
+
+    KIND: ClassVar[str] = "bedrock:logging-configuration"
+
+    s3: LogBucket | None = None
+    group: LogGroup | None = None
+    text: bool = True
+    image: bool = True
+    embedding: bool = True
+    video: bool = True
+    audio: bool = True
+
+
 MIRRORED: Final[tuple[type[Record], ...]] = (
     ModelAccess,
     CustomModel,
     ProvisionedModel,
     InferenceProfile,
+    LoggingConfiguration,
 )
 """What requests look at."""
 

@@ -208,8 +208,12 @@ log_events = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("stream", sa.Integer, nullable=False),
+    # The record's ID: a group that was deleted and made anew has another one.
+    sa.Column("log_group", sa.BigInteger, nullable=False),
     sa.Column("at_ms", sa.BigInteger, nullable=False),
     sa.Column("ingested_ms", sa.BigInteger, nullable=False),
+    # Of the message as it came, with what AWS counts for each event.
+    sa.Column("counted_bytes", sa.Integer, nullable=False),
     # UTF-8, or sealed where the group has a key.
     sa.Column("message", sa.LargeBinary, nullable=False),
     # Which data key sealed the message; empty for none.
@@ -217,6 +221,7 @@ log_events = sa.Table(
     # Of events that a delivery may bring again: what makes them the same.
     sa.Column("once", sa.String(128)),
     sa.Index("log_events_by_time", "stream", "at_ms"),
+    sa.Index("log_events_by_group", "log_group", "at_ms"),
     sa.Index("log_events_once", "stream", "once", unique=True),
 )
 
@@ -236,7 +241,11 @@ queue_messages = sa.Table(
     sa.Column("receipt", sa.String(64), nullable=False),
     sa.Column("message_group", sa.String(128), nullable=False),
     sa.Column("deduplication_id", sa.String(128), nullable=False),
+    # Of FIFO queues: what was deleted is remembered for as long as it may be sent again.
+    sa.Column("is_deleted", sa.Boolean, nullable=False),
     sa.Index("queue_messages_by_visibility", "queue", "visible_at_ms"),
+    # Numbers that were given once are not given again: they are the order of a FIFO queue.
+    sqlite_autoincrement=True,
 )
 
 invocation_batches = sa.Table(
@@ -249,7 +258,16 @@ invocation_batches = sa.Table(
     sa.Column("records", sa.Integer, nullable=False),
     # How much of the batch's spool file is committed.
     sa.Column("bytes", sa.BigInteger, nullable=False),
+    # How many bodies go beside the records.
+    sa.Column("large", sa.Integer, nullable=False),
+    # How many of the records are in the log group.
+    sa.Column("events_put", sa.Integer, nullable=False),
     sa.Column("is_open", sa.Boolean, nullable=False),
+    # Where it goes, as it was set when the calls were made: JSON of a LoggingConfiguration.
+    sa.Column("configuration", sa.LargeBinary, nullable=False),
+    # The deliveries that have not ended, with spaces between.
+    sa.Column("waiting", sa.String(64), nullable=False),
+    sa.Index("invocation_batches_open", "account", "region", "is_open"),
 )
 
 # Alembic's own: which migration was the last.

@@ -95,13 +95,16 @@ def upgrade() -> None:
         "log_events",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
         sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("log_group", sa.BigInteger, nullable=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("ingested_ms", sa.BigInteger, nullable=False),
+        sa.Column("counted_bytes", sa.Integer, nullable=False),
         sa.Column("message", sa.LargeBinary, nullable=False),
         sa.Column("data_key", sa.String(64), nullable=False),
         sa.Column("once", sa.String(128)),
     )
     op.create_index("log_events_by_time", "log_events", ["stream", "at_ms"])
+    op.create_index("log_events_by_group", "log_events", ["log_group", "at_ms"])
     op.create_index("log_events_once", "log_events", ["stream", "once"], unique=True)
     op.create_table(
         "queue_messages",
@@ -117,6 +120,8 @@ def upgrade() -> None:
         sa.Column("receipt", sa.String(64), nullable=False),
         sa.Column("message_group", sa.String(128), nullable=False),
         sa.Column("deduplication_id", sa.String(128), nullable=False),
+        sa.Column("is_deleted", sa.Boolean, nullable=False),
+        sqlite_autoincrement=True,
     )
     op.create_index("queue_messages_by_visibility", "queue_messages", ["queue", "visible_at_ms"])
     op.create_table(
@@ -127,5 +132,12 @@ def upgrade() -> None:
         sa.Column("began_at_ms", sa.BigInteger, nullable=False),
         sa.Column("records", sa.Integer, nullable=False),
         sa.Column("bytes", sa.BigInteger, nullable=False),
+        sa.Column("large", sa.Integer, nullable=False),
+        sa.Column("events_put", sa.Integer, nullable=False),
         sa.Column("is_open", sa.Boolean, nullable=False),
+        sa.Column("configuration", sa.LargeBinary, nullable=False),
+        sa.Column("waiting", sa.String(64), nullable=False),
+    )
+    op.create_index(
+        "invocation_batches_open", "invocation_batches", ["account", "region", "is_open"]
     )
