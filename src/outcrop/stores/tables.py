@@ -135,10 +135,13 @@ trail_events = sa.Table(
     sa.Column("username", sa.String(256), nullable=False),
     sa.Column("access_key_id", sa.String(128), nullable=False),
     sa.Column("read_only", sa.Boolean, nullable=False),
+    sa.Column("is_data", sa.Boolean, nullable=False),
     # JSON: [{"type": …, "name": …}].
     sa.Column("resources", sa.LargeBinary, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Index("trail_events_by_time", "account", "region", "at_ms"),
+    sa.Index("trail_events_by_id", "event_id"),
+    sa.Index("trail_events_by_age", "at_ms"),
 )
 
 metric_series = sa.Table(

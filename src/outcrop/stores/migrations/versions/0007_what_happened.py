@@ -28,10 +28,13 @@ def upgrade() -> None:
         sa.Column("username", sa.String(256), nullable=False),
         sa.Column("access_key_id", sa.String(128), nullable=False),
         sa.Column("read_only", sa.Boolean, nullable=False),
+        sa.Column("is_data", sa.Boolean, nullable=False),
         sa.Column("resources", sa.LargeBinary, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
     )
     op.create_index("trail_events_by_time", "trail_events", ["account", "region", "at_ms"])
+    op.create_index("trail_events_by_id", "trail_events", ["event_id"])
+    op.create_index("trail_events_by_age", "trail_events", ["at_ms"])
     op.create_table(
         "metric_series",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
