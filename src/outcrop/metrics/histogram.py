@@ -66,7 +66,7 @@ def decode(data: bytes) -> Histogram:
 
 def _plain(number: float) -> float | int:
     """Whole numbers take fewer bytes."""
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    return int(number) if abs(number) < 2**53 and number == int(number) else number
 
 
 def _rounded(counts: Histogram) -> Histogram:
