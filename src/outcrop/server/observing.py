@@ -14,6 +14,9 @@ from outcrop.journal.consumer import Consumer, Sink
 from outcrop.journal.files import Journal
 from outcrop.journal.records import Invocation
 from outcrop.server.recorder import Recorder
+from outcrop.metrics.bedrock import RuntimeMetrics
+from outcrop.metrics.retention import Retention
+from outcrop.metrics.totals import Totals
 from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
 from outcrop.services.observing import Observing
@@ -29,13 +32,17 @@ class Records:
     observing: Observing
     consumer: Consumer
     deliveries: JobRunner
+    totals: Totals
+    retention: Retention
 
     def start(self) -> None:
         self.consumer.start()
         self.deliveries.start()
+        self.retention.start()
 
     async def close(self) -> None:
         """What was answered is in the database then."""
+        await self.retention.close()
         await self.deliveries.close()
         await self.consumer.close()
 
@@ -47,7 +54,8 @@ async def open_records(
     async with AsyncExitStack() as stack:
         journal = await asyncio.to_thread(Journal, config.data_dir / "journal")
         stack.callback(journal.close)
-        consumer = Consumer(journal, stores.resources, _sinks(config, stores))
+        totals = Totals()
+        consumer = Consumer(journal, stores.resources, _sinks(config, stores, totals))
         deliveries = JobRunner(
             stores.database, _delivery_kinds(config, stores, background), node=socket.gethostname()
         )
@@ -57,6 +65,8 @@ async def open_records(
             observing=Observing(background=background, catch_up=consumer.catch_up),
             consumer=consumer,
             deliveries=deliveries,
+            totals=totals,
+            retention=Retention(stores.database, config.records.metric_days),
         )
 
 
@@ -77,8 +87,8 @@ def _no_content(*_: object) -> bool:
     return False
 
 
-def _sinks(config: Config, stores: Stores) -> Sequence[Sink]:
-    return []
+def _sinks(config: Config, stores: Stores, totals: Totals) -> Sequence[Sink]:
+    return [RuntimeMetrics(totals)]
 
 
 def _delivery_kinds(
