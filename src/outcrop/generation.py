@@ -17,7 +17,8 @@ from typing import Any, Literal
 import msgspec
 
 Role = Literal["user", "assistant"]
-Stop = Literal["end", "length", "stop_sequence", "tool_use"]
+Stop = Literal["end", "length", "stop_sequence", "tool_use", "filtered"]
+"""``filtered``: the engine's own filters of content ended the answer."""
 Truncate = Literal["none", "start", "end"]
 Logprobs = Literal["none", "generation", "all"]
 

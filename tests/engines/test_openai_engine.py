@@ -105,6 +105,14 @@ async def test_tool_calls_arrive_piece_by_piece_and_in_parallel() -> None:
         assert server.asked[0]["tool_choice"] == "required"
 
 
+async def test_an_answer_that_the_server_filtered_is_told_as_one() -> None:
+    async with serving("library") as (server, engine):
+        server.say(delta(content="so far"), delta("content_filter"), total(2))
+        last = (await collect(engine))[-1]
+        assert isinstance(last, Finished)
+        assert last.stop == "filtered"
+
+
 async def test_a_call_that_ends_with_the_reason_stop_is_a_tool_use() -> None:
     async with serving() as (server, engine):
         chunk = delta("stop", tool_calls=[call("{}", id="c1", name="weather")])

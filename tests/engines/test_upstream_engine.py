@@ -394,6 +394,13 @@ async def test_thoughts_and_cache_figures_come_back() -> None:
         ]
 
 
+@pytest.mark.parametrize("reason", ["content_filtered", "guardrail_intervened"])
+async def test_an_answer_that_bedrock_filtered_is_told_as_one(reason: str) -> None:
+    async with bedrock() as (server, engine):
+        server.body = stream("so far", reason=reason)
+        assert (await collect(engine))[-1] == Finished("filtered", 8, 5)
+
+
 async def test_text_and_counts_come_back() -> None:
     async with bedrock() as (server, engine):
         server.body = stream("Hel", "lo 🙂")

@@ -35,6 +35,7 @@ _REASONS: Final[Mapping[Stop, str]] = {
     "length": "max_tokens",
     "stop_sequence": "stop_sequence",
     "tool_use": "tool_use",
+    "filtered": "refusal",
 }
 _OPENINGS: Final[Mapping[str, Json]] = {
     "text": {"type": "text", "text": ""},

@@ -109,6 +109,7 @@ REASONS: Final[Mapping[Stop, str]] = {
     "stop_sequence": "stop",
     "length": "length",
     "tool_use": "tool_calls",
+    "filtered": "content_filter",
 }
 
 

@@ -67,6 +67,7 @@ _REASONS: Final[Mapping[Stop, str]] = {
     "stop_sequence": "COMPLETE",
     "tool_use": "COMPLETE",
     "length": "MAX_TOKENS",
+    "filtered": "ERROR_TOXIC",
 }
 
 

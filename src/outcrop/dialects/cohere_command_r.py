@@ -75,6 +75,7 @@ _REASONS: Final[Mapping[Stop, str]] = {
     "stop_sequence": "STOP_SEQUENCE",
     "tool_use": "COMPLETE",
     "length": "MAX_TOKENS",
+    "filtered": "ERROR_TOXIC",
 }
 
 extend = settings.extended(_TABLE)

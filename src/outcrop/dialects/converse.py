@@ -28,6 +28,7 @@ STOP_REASONS: Final[Mapping[Stop, str]] = {
     "length": "max_tokens",
     "stop_sequence": "stop_sequence",
     "tool_use": "tool_use",
+    "filtered": "content_filtered",
 }
 
 

@@ -40,6 +40,7 @@ _REASONS: Final[Mapping[Stop, str]] = {
     "stop_sequence": "stop",
     "tool_use": "stop",
     "length": "length",
+    "filtered": "content_filter",
 }
 # The markers are written with full-width bars (U+FF5C) and lower blocks (U+2581).
 _MARKER: Final = re.compile(

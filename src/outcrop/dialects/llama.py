@@ -43,6 +43,8 @@ _REASONS: Final[Mapping[Stop, str]] = {
     "stop_sequence": "stop",
     "tool_use": "stop",
     "length": "length",
+    # The family's own reasons are these two.
+    "filtered": "stop",
 }
 
 extend = settings.extended(_TABLE)

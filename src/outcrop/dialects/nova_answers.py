@@ -33,6 +33,7 @@ _REASONS: Final[Mapping[Stop, str]] = {
     "length": "max_tokens",
     "stop_sequence": "stop_sequence",
     "tool_use": "tool_use",
+    "filtered": "content_filtered",
 }
 
 

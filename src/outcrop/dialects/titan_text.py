@@ -28,6 +28,7 @@ _REASONS: Final[Mapping[Stop, str]] = {
     "stop_sequence": "STOP_CRITERIA_MET",
     # Titan Text has no tools; an engine that ends so all the same has finished.
     "tool_use": "FINISH",
+    "filtered": "CONTENT_FILTERED",
 }
 _STOP_SEQUENCE: Final = {
     "anyOf": [

@@ -11,6 +11,7 @@ texts of that turn. Steps of a script, made in order:
     {"tool": "name", "input": {…}}     a call; EngineFailed where the request does not allow it
     {"pause": "name"}                  waits for ``release(name)`` or for cancellation
     {"sleep_s": 0.5}                   waits that long
+    {"stop": "filtered"}               the engine's filters end the answer here
     {"error": "gone"}                  also failed, timeout, busy, not_ready
 
 A tool choice that demands a call gets one at the end if the script made none, with the smallest
@@ -102,7 +103,12 @@ class _Fail:
     error: str
 
 
-_Step = _Say | _Think | _Call | _Fail | Pause | Sleep
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    pass
+
+
+_Step = _Say | _Think | _Call | _Fail | _Filter | Pause | Sleep
 
 
 def fit(tokens: list[str], limit: int | None, truncate: Truncate) -> list[str]:
@@ -161,6 +167,8 @@ class Answer:
             case _Fail():
                 yield from self._flush()
                 raise _ERRORS[step.error]("the script says so")
+            case _Filter():
+                self._stop = "filtered"
             case Pause() | Sleep():
                 yield step
 
@@ -282,6 +290,8 @@ def _step(step: dict[str, Any]) -> _Step:
             return Sleep(seconds)
         case {"error": str(error)} if error in _ERRORS:
             return _Fail(error)
+        case {"stop": "filtered"}:
+            return _Filter()
         case _:
             raise ValueError(f"no such step: {step}")
 

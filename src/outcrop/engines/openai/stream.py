@@ -101,6 +101,7 @@ _STOPS: dict[str, Stop] = {
     "length": "length",
     "tool_calls": "tool_use",
     "function_call": "tool_use",
+    "content_filter": "filtered",
 }
 
 

@@ -33,6 +33,8 @@ _STOPS: dict[str, Stop] = {
     "model_context_window_exceeded": "length",
     "stop_sequence": "stop_sequence",
     "tool_use": "tool_use",
+    "content_filtered": "filtered",
+    "guardrail_intervened": "filtered",
 }
 
 

@@ -58,6 +58,7 @@ class Run:
         self._first: IndexedEvent | None = None
         self._unfinished = generation.count
         self._seen = 0
+        self._is_filtered = False
         self.admission: Admission | None = None
         self.first_event_ms = 0
         self.input_tokens = 0
@@ -123,6 +124,7 @@ class Run:
             self._seen += 1
             return
         self._unfinished -= 1
+        self._is_filtered = self._is_filtered or event.stop == "filtered"
         self.output_tokens += event.output_tokens
         if index == 0:
             self.input_tokens = event.input_tokens
@@ -149,6 +151,7 @@ class Run:
         noted.input_tokens, noted.output_tokens = input_tokens, output_tokens
         noted.cache_read_tokens = self.cache_read_tokens
         noted.cache_write_tokens = self.cache_write_tokens
+        noted.is_filtered = self._is_filtered
         noted.latency_ms, noted.first_byte_ms = self.elapsed_ms(), self.first_event_ms
 
 
