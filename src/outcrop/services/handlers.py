@@ -14,6 +14,7 @@ _NAMES: Final = {
     "bedrock": (
         "foundation_models",
         "inference_profiles",
+        "invocation_logging",
         "model_agreements",
         "model_availability",
         "model_entitlements",

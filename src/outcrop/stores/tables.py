@@ -263,8 +263,9 @@ invocation_batches = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False),
     # How many bodies go beside the records.
     sa.Column("large", sa.Integer, nullable=False),
-    # How many of the records are in the log group.
+    # How many of the records the log group was given, and has taken.
     sa.Column("events_put", sa.Integer, nullable=False),
+    sa.Column("events_taken", sa.Integer, nullable=False),
     sa.Column("is_open", sa.Boolean, nullable=False),
     # Where it goes, as it was set when the calls were made: JSON of a LoggingConfiguration.
     sa.Column("configuration", sa.LargeBinary, nullable=False),

@@ -137,6 +137,7 @@ def upgrade() -> None:
         sa.Column("bytes", sa.BigInteger, nullable=False),
         sa.Column("large", sa.Integer, nullable=False),
         sa.Column("events_put", sa.Integer, nullable=False),
+        sa.Column("events_taken", sa.Integer, nullable=False),
         sa.Column("is_open", sa.Boolean, nullable=False),
         sa.Column("configuration", sa.LargeBinary, nullable=False),
         sa.Column("waiting", sa.String(64), nullable=False),
