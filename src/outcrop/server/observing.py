@@ -5,23 +5,28 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.config import Config
+from outcrop.errors import AWSError
 from outcrop.jobs.queue import JobKind
 from outcrop.jobs.runner import JobRunner
 from outcrop.journal.consumer import Consumer, Sink
 from outcrop.journal.files import Journal
 from outcrop.journal.records import Invocation
-from outcrop.server.recorder import Recorder
 from outcrop.metrics.bedrock import RuntimeMetrics
 from outcrop.metrics.retention import Retention
 from outcrop.metrics.totals import Totals
+from outcrop.server.recorder import Asked, Recorder
 from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
 from outcrop.services.observing import Observing
+from outcrop.stores.model_records import LoggingConfiguration
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Place
+from outcrop.trail.index import TrailIndex
+from outcrop.trail.render import is_recorded, render_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +81,37 @@ def open_recorder(journal: Journal, stores: Stores, catalog: Callable[[], Catalo
     def find(account: str, region: str, model_id: str) -> Invocation | None:
         return find_invocation(catalog(), stores.models, Place(account, region, ""), model_id)
 
-    return Recorder(journal, _no_trail, find, _no_content)
+    def keeps_content(account: str, region: str) -> bool:
+        return (
+            stores.models.find(LoggingConfiguration, Place(account, region, "default")) is not None
+        )
+
+    return Recorder(journal, _render_trail, find, keeps_content)
 
 
-def _no_trail(*_: object) -> bytes:
-    return b""
-
-
-def _no_content(*_: object) -> bool:
-    return False
+def _render_trail(
+    asked: Asked,
+    params: Mapping[str, Any] | None,
+    result: Mapping[str, Any] | None,
+    error: AWSError | None,
+) -> bytes:
+    if not is_recorded(asked.operation):
+        return b""
+    return render_event(
+        operation=asked.operation,
+        caller=asked.caller,
+        request=asked.request,
+        region=asked.region,
+        request_id=asked.request_id,
+        now=asked.now,
+        params=params,
+        result=result,
+        error=error,
+    )
 
 
 def _sinks(config: Config, stores: Stores, totals: Totals) -> Sequence[Sink]:
-    return [RuntimeMetrics(totals)]
+    return [RuntimeMetrics(totals), TrailIndex()]
 
 
 def _delivery_kinds(
