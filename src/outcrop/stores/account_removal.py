@@ -19,6 +19,8 @@ from outcrop.stores.iam_records import (
     UserRecord,
 )
 from outcrop.stores.kms_records import KmsAlias, KmsGrant, KmsKey
+from outcrop.stores.log_records import HELD as LOGS, LogGroup
+from outcrop.stores.log_rows import remove_log_rows
 from outcrop.stores.model_records import (
     CustomModel,
     InferenceProfile,
@@ -51,6 +53,7 @@ HELD: tuple[type[Record], ...] = (
     *(InterfacePermission, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc),
     *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, *SUPPORT, RequestToken, UseCase),
     *(ModelAccess, InferenceProfile, ProvisionedModel, CustomModel, LoggingConfiguration),
+    *LOGS,
     AccountRecord,
 )
 """Every kind of record that lies in an account, the account itself last."""
@@ -67,6 +70,7 @@ _NAMED: dict[type[Record], str] = {
     ProvisionedModel: "provisioned models",
     CustomModel: "custom models",
     InferenceProfile: "inference profiles",
+    LogGroup: "log groups",
 }
 """What somebody made. The rest belongs to one of these, or comes by itself."""
 
@@ -117,6 +121,7 @@ def _is_made(item: Item[Any]) -> bool:
 
 
 async def _remove_all(transaction: Transaction, account: str) -> None:
+    await remove_log_rows(transaction, account)
     for kind in HELD:
         for item in await transaction.list(kind, account=account):
             await transaction.remove(kind, item.place)

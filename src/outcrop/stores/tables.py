@@ -244,9 +244,12 @@ queue_messages = sa.Table(
     sa.Column("receipt", sa.String(64), nullable=False),
     sa.Column("message_group", sa.String(128), nullable=False),
     sa.Column("deduplication_id", sa.String(128), nullable=False),
+    # Of dead letters: the queue they were sent to.
+    sa.Column("source", sa.String(256), nullable=False),
     # Of FIFO queues: what was deleted is remembered for as long as it may be sent again.
     sa.Column("is_deleted", sa.Boolean, nullable=False),
     sa.Index("queue_messages_by_visibility", "queue", "visible_at_ms"),
+    sa.Index("queue_messages_by_deduplication", "queue", "deduplication_id"),
     # Numbers that were given once are not given again: they are the order of a FIFO queue.
     sqlite_autoincrement=True,
 )

@@ -12,7 +12,7 @@ STS, EventBridge: lists of scalars and maps report as a whole, with all constrai
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from outcrop.errors import ValidationException
+from outcrop.errors import AWSError, ServiceError, ValidationException
 from outcrop.wire import patterns
 from outcrop.wire.shapes import NESTED, Shape
 from outcrop.wire.spec import Operation
@@ -23,11 +23,14 @@ _NOT_NULL = "Member must not be null"
 _ENUM = "Member must satisfy enum value set"
 # Recorded of IAM: neither the value nor the allowed ones are shown.
 _TERSE = frozenset(("iam",))
+# Recorded of CloudWatch Logs: the same text under a code of its own.
+_CODES = {"logs": "InvalidParameterException"}
 _LENGTHS = frozenset(("string", "blob", "list", "map"))
 
 
 def validate(operation: Operation, params: Mapping[str, Any]) -> None:
-    """Raise ValidationException unless ``params`` satisfy the operation's input."""
+    """Raise ValidationException, or what the service calls it, unless ``params`` satisfy the
+    operation's input."""
     if operation.input is None:
         return
     report = _Report(is_terse=operation.service.name in _TERSE)
@@ -36,9 +39,14 @@ def validate(operation: Operation, params: Mapping[str, Any]) -> None:
     except RecursionError as error:
         raise ValidationException("The request is nested too deeply.") from error
     if report.constraints:
-        raise ValidationException(report.text)
+        raise _refusal(operation, report.text)
     if report.union:
-        raise ValidationException(report.union)
+        raise _refusal(operation, report.union)
+
+
+def _refusal(operation: Operation, text: str) -> AWSError:
+    code = _CODES.get(operation.service.name)
+    return ValidationException(text) if code is None else ServiceError(code, text)
 
 
 class _Report:

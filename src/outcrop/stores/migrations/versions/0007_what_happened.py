@@ -123,10 +123,14 @@ def upgrade() -> None:
         sa.Column("receipt", sa.String(64), nullable=False),
         sa.Column("message_group", sa.String(128), nullable=False),
         sa.Column("deduplication_id", sa.String(128), nullable=False),
+        sa.Column("source", sa.String(256), nullable=False),
         sa.Column("is_deleted", sa.Boolean, nullable=False),
         sqlite_autoincrement=True,
     )
     op.create_index("queue_messages_by_visibility", "queue_messages", ["queue", "visible_at_ms"])
+    op.create_index(
+        "queue_messages_by_deduplication", "queue_messages", ["queue", "deduplication_id"]
+    )
     op.create_table(
         "invocation_batches",
         sa.Column("id", sa.String(32), primary_key=True),

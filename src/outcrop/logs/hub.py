@@ -1,0 +1,22 @@
+"""What CloudWatch Logs keeps in memory for as long as a deployment runs."""
+
+from collections.abc import Mapping
+
+from outcrop.config import Target, TargetService
+from outcrop.logs.data_keys import DataKeys
+from outcrop.logs.live_tail import LiveTails
+from outcrop.logs.queries import Queries
+
+
+class LogsHub:
+    """``targets`` are the services elsewhere that subscriptions may deliver to."""
+
+    def __init__(self, targets: Mapping[TargetService, Target]) -> None:
+        self.targets = targets
+        self.data_keys = DataKeys()
+        self.tails = LiveTails()
+        self.queries = Queries()
+
+    async def close(self) -> None:
+        self.tails.closing.set()
+        await self.queries.close()
