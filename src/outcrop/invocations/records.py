@@ -4,7 +4,6 @@ Bodies are spliced in as they are. One over 100 KB, and what is no JSON, goes be
 an object of its own, to which the record points.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -21,8 +20,9 @@ LARGE_BYTES: Final = 100 * 1024
 """Of a body's JSON without the whitespace between its tokens."""
 
 _FIRST_ERROR: Final = 400
-_JSON_TYPES: Final = re.compile(r"\s*(?:|application/(?:[\w.-]+\+)?json)\s*(?:;.*)?", re.IGNORECASE)
-_DEFAULT_TYPE: Final = "application/json"
+_JSON: Final = "application/json"
+_NO_TYPES: Final = ("", "application/octet-stream")
+"""What SDKs send where nobody named a type, which is JSON then."""
 
 Side = Literal["input", "output"]
 
@@ -134,14 +134,14 @@ def _bodies(
     if not wants(configuration, invocation.modality):
         return _NOTHING, _NOTHING
     request_id = record.request_id
-    given = _body(content.input, content.input_type, f"{request_id}_input")
+    given = _body(content.input, _named(content.input_type), f"{request_id}_input")
     if not _has_output(record):
         return given, _NOTHING
     output, is_image = content.output, invocation.modality == "image"
     if record.operation == "ConverseStream" and output:
         output = _folded(output)
     name = f"{request_id}_output"
-    return given, _body(output, content.output_type, name, is_binary=is_image)
+    return given, _body(output, _named(content.output_type), name, is_binary=is_image)
 
 
 def _has_output(record: CallRecord) -> bool:
@@ -152,12 +152,16 @@ def _has_output(record: CallRecord) -> bool:
 def _body(raw: bytes, content_type: str, name: str, *, is_binary: bool = False) -> _Body:
     if not raw:
         return _NOTHING
-    text = _compact(raw) if _JSON_TYPES.fullmatch(content_type) else None
+    text = _compact(raw)
     if text is None:
-        return _Body(large=Large(f"{name}.gz", content_type or _DEFAULT_TYPE), data=raw)
+        return _Body(large=Large(f"{name}.gz", content_type), data=raw)
     if is_binary or len(text) > LARGE_BYTES:
-        return _Body(large=Large(f"{name}.json.gz", content_type or _DEFAULT_TYPE), data=raw)
+        return _Body(large=Large(f"{name}.json.gz", content_type), data=raw)
     return _Body(json=text)
+
+
+def _named(content_type: str) -> str:
+    return _JSON if content_type in _NO_TYPES else content_type
 
 
 def _compact(raw: bytes) -> bytes | None:
@@ -190,13 +194,13 @@ def _log(record: CallRecord, content: Content, invocation: Invocation) -> _Recor
         operation=record.operation,
         model_id=invocation.model_id,
         input=_Input(
-            input_content_type=content.input_type or _DEFAULT_TYPE,
+            input_content_type=_named(content.input_type),
             input_token_count=invocation.input_tokens,
             cache_read_input_token_count=invocation.cache_read_tokens or UNSET,
             cache_write_input_token_count=invocation.cache_write_tokens or UNSET,
         ),
         output=_Output(
-            output_content_type=content.output_type or _DEFAULT_TYPE,
+            output_content_type=_named(content.output_type),
             output_token_count=invocation.output_tokens,
         )
         if _has_output(record)

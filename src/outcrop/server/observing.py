@@ -18,6 +18,7 @@ from outcrop.journal.records import Invocation
 from outcrop.metrics.bedrock import RuntimeMetrics
 from outcrop.metrics.retention import Retention
 from outcrop.metrics.totals import Totals
+from outcrop.server.invocation_logs import invocation_deliveries, invocation_spool
 from outcrop.server.recorder import Asked, Recorder
 from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
@@ -61,9 +62,8 @@ async def open_records(
         stack.callback(journal.close)
         totals = Totals()
         consumer = Consumer(journal, stores.resources, _sinks(config, stores, totals))
-        deliveries = JobRunner(
-            stores.database, _delivery_kinds(config, stores, background), node=socket.gethostname()
-        )
+        kinds = _delivery_kinds(config, stores, background, totals)
+        deliveries = JobRunner(stores.database, kinds, node=socket.gethostname())
         deliveries.listen_to(stores.resources)
         yield Records(
             journal=journal,
@@ -111,10 +111,10 @@ def _render_trail(
 
 
 def _sinks(config: Config, stores: Stores, totals: Totals) -> Sequence[Sink]:
-    return [RuntimeMetrics(totals), TrailIndex()]
+    return [RuntimeMetrics(totals), TrailIndex(), invocation_spool(config, stores)]
 
 
 def _delivery_kinds(
-    config: Config, stores: Stores, background: Background
+    config: Config, stores: Stores, background: Background, totals: Totals
 ) -> Mapping[str, JobKind]:
-    return {}
+    return {**invocation_deliveries(config, stores, background, totals)}
