@@ -16,6 +16,7 @@ from outcrop.authorization import (
     s3_facts,
     secretsmanager,
     service_quotas,
+    sqs,
     sts,
 )
 from outcrop.authorization.access import Access, Asked, FindFacts, Rule
@@ -29,6 +30,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "s3": s3.RULES,
     "secretsmanager": secretsmanager.RULES,
     "service-quotas": service_quotas.RULES,
+    "sqs": sqs.RULES,
     "sts": sts.RULES,
 }
 """By service and operation."""
@@ -40,6 +42,7 @@ FIND_FACTS: Mapping[str, FindFacts] = {
     "kms": kms_facts.find_facts,
     "s3": s3_facts.find_facts,
     "secretsmanager": secretsmanager.find_facts,
+    "sqs": sqs.find_facts,
     "sts": sts.find_facts,
 }
 """By the service prefix of an action."""

@@ -18,6 +18,7 @@ from outcrop.journal.records import Invocation
 from outcrop.metrics.bedrock import RuntimeMetrics
 from outcrop.metrics.retention import Retention
 from outcrop.metrics.totals import Totals
+from outcrop.queues.hub import QueueHub
 from outcrop.server.invocation_logs import invocation_deliveries, invocation_spool
 from outcrop.server.recorder import Asked, Recorder
 from outcrop.services.background import Background
@@ -40,14 +41,17 @@ class Records:
     deliveries: JobRunner
     totals: Totals
     retention: Retention
+    queues: QueueHub
 
     def start(self) -> None:
         self.consumer.start()
         self.deliveries.start()
         self.retention.start()
+        self.queues.start()
 
     async def close(self) -> None:
         """What was answered is in the database then."""
+        await self.queues.close()
         await self.retention.close()
         await self.deliveries.close()
         await self.consumer.close()
@@ -65,12 +69,14 @@ async def open_records(
         kinds = _delivery_kinds(config, stores, background, totals)
         deliveries = JobRunner(stores.database, kinds, node=socket.gethostname())
         deliveries.listen_to(stores.resources)
+        queues = QueueHub(stores.resources)
         yield Records(
             journal=journal,
-            observing=Observing(background=background, catch_up=consumer.catch_up),
+            observing=Observing(background=background, catch_up=consumer.catch_up, queues=queues),
             consumer=consumer,
             deliveries=deliveries,
             totals=totals,
+            queues=queues,
             retention=Retention(stores.database, config.records.metric_days),
         )
 

@@ -29,6 +29,11 @@ _NAMES: Final = {
         "count_tokens",
         "invoke_model",
     ),
+    "cloudwatch": (
+        "metric_data",
+        "metric_statistics",
+        "metrics",
+    ),
     "ec2": (
         "endpoint_services",
         "endpoints",
@@ -94,6 +99,15 @@ _NAMES: Final = {
         "versions",
     ),
     "service_quotas": ("increases", "quotas"),
+    "sqs": (
+        "held_messages",
+        "permissions",
+        "queue_attributes",
+        "queues",
+        "receiving",
+        "sending",
+        "tags",
+    ),
     "sts": (
         "caller_identity",
         "role_sessions",

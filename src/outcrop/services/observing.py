@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from outcrop.queues.hub import QueueHub
 from outcrop.services.background import Background
 
 
@@ -13,3 +14,4 @@ class Observing:
 
     background: Background
     catch_up: Callable[[], Awaitable[None]]
+    queues: QueueHub

@@ -42,6 +42,7 @@ from outcrop.stores.network_records import (
     Vpc,
     VpcEndpoint,
 )
+from outcrop.stores.queue_records import Queue, remove_queue_rows
 from outcrop.stores.quota_records import QuotaRequest, QuotaValue
 from outcrop.stores.resources import Item, Place, Record, Resources, Transaction, View
 from outcrop.stores.secret_records import Secret, SecretVersion
@@ -54,6 +55,7 @@ HELD: tuple[type[Record], ...] = (
     *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, *SUPPORT, RequestToken, UseCase),
     *(ModelAccess, InferenceProfile, ProvisionedModel, CustomModel, LoggingConfiguration),
     *LOGS,
+    Queue,
     AccountRecord,
 )
 """Every kind of record that lies in an account, the account itself last."""
@@ -71,6 +73,7 @@ _NAMED: dict[type[Record], str] = {
     CustomModel: "custom models",
     InferenceProfile: "inference profiles",
     LogGroup: "log groups",
+    Queue: "queues",
 }
 """What somebody made. The rest belongs to one of these, or comes by itself."""
 
@@ -122,6 +125,7 @@ def _is_made(item: Item[Any]) -> bool:
 
 async def _remove_all(transaction: Transaction, account: str) -> None:
     await remove_log_rows(transaction, account)
+    await remove_queue_rows(transaction, account)
     for kind in HELD:
         for item in await transaction.list(kind, account=account):
             await transaction.remove(kind, item.place)

@@ -113,7 +113,7 @@ class _Rules:
         # A flattened list goes by the name of its items, where they have one.
         is_flat_list = member.is_flattened and member.shape.type == "list"
         item_name = member.shape.item.location_name if is_flat_list else None
-        return node.children.get(item_name or member.wire_name)
+        return node.children.get(item_name or member.form_name or member.wire_name)
 
     def _value(self, member: Member, node: _Node) -> Any:
         kind = member.shape.type

@@ -296,13 +296,21 @@ def _rpc_error(
     message = error.message.encode("utf-8", "replace").decode()
     is_cbor = protocol == _CBOR
     members = _error_members(CBOR if is_cbor else JSON, error, declared)
-    body = {"__type": fault.name, key: message, **members}
+    body = {"__type": _type(fault, error, service), key: message, **members}
     headers = _rpc_headers(protocol, service, request_id) | {"x-amzn-ErrorType": fault.name}
     if service is not None and service.is_query_compatible:
         # Clients that knew the query protocol know its codes.
         who = "Sender" if fault.is_senders else "Receiver"
         headers["x-amzn-query-error"] = f"{_query_code(fault, error, service)};{who}"
     return Response(fault.status, headers, cbor.encode(body) if is_cbor else json.encode(body))
+
+
+def _type(fault: Fault, error: AWSError, service: Service | None) -> str:
+    if service is None or service.error_namespace is None:
+        return fault.name
+    # Whatever the service's own model does not know comes from the layer in front of it.
+    is_own = error.code in service.error_statuses and not isinstance(error, CommonError)
+    return f"{service.error_namespace if is_own else _COMMON_NAMESPACE}#{fault.name}"
 
 
 def _query_code(fault: Fault, error: AWSError, service: Service) -> str:

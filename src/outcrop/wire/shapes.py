@@ -62,7 +62,8 @@ class Shape:
 class Member:
     """``name`` is the key in parameters and results; ``wire_name`` the one in JSON, XML, a form, a
     header, the query or the path's template; ``location_name`` the same where the model gives one.
-    ``xml_namespace`` is prefix and URI."""
+    ``form_name`` is what the query protocol has instead, in forms and in XML. ``xml_namespace`` is
+    prefix and URI."""
 
     name: str
     wire_name: str
@@ -74,6 +75,7 @@ class Member:
     is_event_payload: bool = False
     location_name: str | None = None
     query_name: str | None = None
+    form_name: str | None = None
     is_flattened: bool = False
     is_streaming: bool = False
     is_xml_attribute: bool = False
@@ -135,6 +137,7 @@ class ShapeTable:
             is_event_payload=bool(reference.get("eventpayload")),
             location_name=location_name,
             query_name=reference.get("queryName"),
+            form_name=reference.get("formName"),
             is_flattened=bool(reference.get("flattened", own.get("flattened"))),
             is_streaming=bool(reference.get("streaming", own.get("streaming"))),
             is_xml_attribute=bool(reference.get("xmlAttribute")),

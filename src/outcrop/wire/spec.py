@@ -130,8 +130,9 @@ class Operation:
 class Service:
     """``protocols`` are all the service speaks, the one its model prefers first.
     ``error_statuses`` are those of every error of the service, by code. ``pads_events``: JSON
-    events carry a member of random length that hides their size. ``is_query_compatible``: clients
-    of the service's older query protocol know its errors by other codes. ``is_object_store``: it
+    events carry a member of random length that hides their size. ``error_namespace`` is before the
+    names of its own errors, where the service says it in JSON. ``is_query_compatible``: clients of
+    the service's older query protocol know its errors by other codes. ``is_object_store``: it
     signs, names hosts and words errors as S3 does."""
 
     name: str
@@ -147,6 +148,7 @@ class Service:
     json_version: str
     api_version: str
     xml_namespace: str | None
+    error_namespace: str | None
     is_query_compatible: bool
     is_object_store: bool
     operations: Mapping[str, Operation] = field(default_factory=dict[str, Operation])
@@ -195,6 +197,7 @@ def _service(name: str, model: Model, pages: Mapping[str, Raw]) -> Service:
         json_version=metadata.get("jsonVersion", "1.1"),
         api_version=metadata["apiVersion"],
         xml_namespace=metadata.get("xmlNamespace"),
+        error_namespace=metadata.get("errorNamespace"),
         is_query_compatible="awsQueryCompatible" in metadata,
         is_object_store=metadata.get("signatureVersion") == "s3",
         operations=operations,

@@ -91,7 +91,7 @@ def _element_name(member: Member) -> str:
     # A flattened list goes by the name of its items, where they have one.
     if member.is_flattened and member.shape.type == "list":
         return member.shape.item.location_name or member.wire_name
-    return member.wire_name
+    return member.form_name or member.wire_name
 
 
 def _structure(

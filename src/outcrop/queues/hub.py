@@ -1,0 +1,119 @@
+"""Who waits for a message of which queue, and the sweep of what is past its retention.
+
+A message that is sent here wakes its waiters at once; one that another process sent, or that
+becomes visible by time, is found at the next look.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from outcrop.errors import ServiceError
+from outcrop.queues import messages
+from outcrop.queues.attributes import Settings
+from outcrop.stores.queue_records import Queue
+from outcrop.stores.resources import Resources
+from outcrop.stores.tables import now_ms
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING: Final = 10_000
+LOOK_S: Final = 1.0
+
+_PRUNE_S: Final = 60.0
+_MAX_DATA_KEYS: Final = 1000
+
+
+class DataKeys:
+    """Opened KMS data keys for as long as their queues reuse them. Bounded; the oldest goes."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[str, ...], tuple[float, tuple[bytes, bytes]]] = OrderedDict()
+
+    def find(self, names: tuple[str, ...], now_s: float) -> tuple[bytes, bytes] | None:
+        """Plain and encrypted."""
+        found = self._held.get(names)
+        return found[1] if found is not None and found[0] > now_s else None
+
+    def keep(self, names: tuple[str, ...], until_s: float, keys: tuple[bytes, bytes]) -> None:
+        self._held.pop(names, None)
+        self._held[names] = (until_s, keys)
+        while len(self._held) > _MAX_DATA_KEYS:
+            self._held.popitem(last=False)
+
+
+class QueueHub:
+    """``waiting`` is how many requests wait; ``has_waiting`` is set while any does."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self.waiting = 0
+        self.has_waiting = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.data_keys = DataKeys()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._prune_now_and_then(), name="outcrop-queues")
+
+    async def close(self) -> None:
+        self._closing.set()
+        for queue in list(self._waiting):
+            self.wake(queue)
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    @property
+    def is_closing(self) -> bool:
+        return self._closing.is_set()
+
+    def wake(self, queue: str) -> None:
+        for event in self._waiting.get(queue, ()):
+            event.set()
+
+    def enter(self, queue: str) -> asyncio.Event:
+        """An event that the next message of the queue sets. ``leave`` gives it back."""
+        if self.waiting >= MAX_WAITING:
+            raise ServiceError(
+                "RequestThrottled",
+                f"{MAX_WAITING} requests wait for messages already. Retry, or ask without waiting.",
+            )
+        event = asyncio.Event()
+        self._waiting.setdefault(queue, set()).add(event)
+        self.waiting += 1
+        self.has_waiting.set()
+        return event
+
+    def leave(self, queue: str, event: asyncio.Event) -> None:
+        waiting = self._waiting[queue]
+        waiting.discard(event)
+        self.waiting -= 1
+        if not waiting:
+            del self._waiting[queue]
+        if self.waiting == 0:
+            self.has_waiting.clear()
+
+    async def prune(self) -> None:
+        async with self._resources.writing() as transaction:
+            retention_ms = {
+                item.arn or "": 1000
+                * Settings(item.record.attributes).number("MessageRetentionPeriod")
+                for item in await transaction.list(Queue)
+            }
+            await messages.prune(transaction.connection, retention_ms, now_ms())
+
+    async def _prune_now_and_then(self) -> None:
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _PRUNE_S)
+                return
+            try:
+                await self.prune()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("old messages of queues are still there: %s", error)
