@@ -17,6 +17,7 @@ SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _HEAD: Final = struct.Struct("<II")
 _SUFFIX: Final = ".journal"
 _DIGITS: Final = 12
+_CLOSED: Final = -1
 
 _Read = Callable[[int], bytes]
 
@@ -82,7 +83,11 @@ class Journal:
                 self._path(number).unlink(missing_ok=True)
 
     def close(self) -> None:
-        os.close(self._file)
+        """What is appended from now on raises ``OSError``."""
+        if self._file != _CLOSED:
+            os.close(self._file)
+        # Another file may get the number of this one.
+        self._file = _CLOSED
 
     def _segments(self) -> Iterator[int]:
         for file in self._folder.glob(f"*{_SUFFIX}"):
