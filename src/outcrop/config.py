@@ -26,7 +26,8 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the gateway listens. With ``tls_certificate`` and ``tls_key`` (PEM) it speaks TLS,
-    without them plain HTTP; that only on loopback, unless ``plain_http`` allows it elsewhere."""
+    without them plain HTTP; that only on loopback, unless ``plain_http`` allows it elsewhere.
+    ``public_url`` is how others reach it, where that is not its address: it stands in links."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 4510
@@ -34,6 +35,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     plain_http: bool = False
+    public_url: str | None = None
 
 
 class Llama(

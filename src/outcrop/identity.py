@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-PrincipalKind = Literal["root", "user", "role", "federated", "service"]
+PrincipalKind = Literal["root", "user", "role", "federated", "service", "anonymous"]
 KeyStatus = Literal["Active", "Inactive"]
-Proof = Literal["header", "query", "bearer", "service"]
-"""How a caller was proven. A service that acts with a role passed to it needs no signature."""
+Proof = Literal["header", "query", "bearer", "service", "none"]
+"""How a caller was proven. A service that acts with a role passed to it needs no signature; nobody
+in particular has none."""
 PayloadKind = Literal["hash", "unsigned", "chunks", "chunks-trailer", "unsigned-trailer"]
 
 _LONG_TERM_PREFIX = "ABSK"

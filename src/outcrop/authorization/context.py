@@ -119,6 +119,14 @@ def _source_ip(setting: Setting) -> Value | None:
     return setting.request.client or None
 
 
+def _source_owner(setting: Setting) -> Value | None:
+    # Of AWS's services only CloudWatch says it to SNS: the default policy of a topic lets its
+    # alarms publish, and no rule of EventBridge.
+    caller = setting.caller
+    is_alarm = _is_service(setting) and caller.principal.name == "cloudwatch.amazonaws.com"
+    return caller.account if is_alarm else None
+
+
 def _source_vpce(setting: Setting) -> Value | None:
     return setting.endpoint.id if setting.endpoint else None
 
@@ -179,6 +187,7 @@ _READERS: Mapping[str, Callable[[Setting], Value | None]] = {
     "aws:sourcearn": lambda s: s.caller.source_arn,
     "aws:sourceidentity": _source_identity,
     "aws:sourceip": _source_ip,
+    "aws:sourceowner": _source_owner,
     "aws:sourcevpc": _source_vpc,
     "aws:sourcevpce": _source_vpce,
     "aws:tokenissuetime": _token_issue_time,

@@ -16,6 +16,7 @@ from outcrop.authorization import (
     s3_facts,
     secretsmanager,
     service_quotas,
+    sns,
     sqs,
     sts,
 )
@@ -30,6 +31,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "s3": s3.RULES,
     "secretsmanager": secretsmanager.RULES,
     "service-quotas": service_quotas.RULES,
+    "sns": sns.RULES,
     "sqs": sqs.RULES,
     "sts": sts.RULES,
 }
@@ -42,6 +44,9 @@ FIND_FACTS: Mapping[str, FindFacts] = {
     "kms": kms_facts.find_facts,
     "s3": s3_facts.find_facts,
     "secretsmanager": secretsmanager.find_facts,
+    # Its refusals spell the action SNS:Publish.
+    "SNS": sns.find_facts,
+    "sns": sns.find_facts,
     "sqs": sqs.find_facts,
     "sts": sts.find_facts,
 }

@@ -28,6 +28,8 @@ from outcrop.server.deployment import Deployment
 from outcrop.server.gateway import get_handler
 from outcrop.server.pages import find_page
 from outcrop.server.recorder import Passage
+from outcrop.server.topic_pages import find_certificate
+from outcrop.services.anonymous import find_anonymous
 from outcrop.services.call import Answer, Answered, RawAnswer, StreamAnswer
 from outcrop.services.offload import read_beside
 from outcrop.services.operation import aws_stream_error
@@ -79,7 +81,9 @@ class App:
         """Match, authenticate, parse and validate, authorize, handle, serialize or frame."""
         if request.raw_path == HEALTH:
             return self._health()
-        page = find_page(request, self._deployment.catalog)
+        page = find_page(request, self._deployment.catalog) or await find_certificate(
+            request, self._deployment.state.stores
+        )
         if page is not None:
             return page
         passage = Passage(request, _new_request_id())
@@ -109,7 +113,7 @@ class App:
         if operation.is_anonymous:
             # Clients do not sign it, so that we do not have it is told to everyone.
             await get_handler(operation)
-        caller = authenticate(
+        caller = find_anonymous(operation, request) or authenticate(
             request,
             signing_name=operation.service.signing_name,
             accepts_bearer=operation.accepts_bearer,
@@ -118,9 +122,10 @@ class App:
         )
         passage.caller = caller
         passage.region = caller.region or self._default_region
-        self._deployment.state.stores.directory.touch_caller(
-            caller, now, operation.service.signing_name, caller.region or ""
-        )
+        if caller.proof != "none":
+            self._deployment.state.stores.directory.touch_caller(
+                caller, now, operation.service.signing_name, caller.region or ""
+            )
         check_session(caller, operation)
         if caller.proof == "query" and operation.service.is_object_store:
             request = with_headers_of_query(request)

@@ -20,10 +20,12 @@ from outcrop.metrics.retention import Retention
 from outcrop.metrics.totals import Totals
 from outcrop.queues.hub import QueueHub
 from outcrop.server.invocation_logs import invocation_deliveries, invocation_spool
+from outcrop.server.public_url import find_public_url
 from outcrop.server.recorder import Asked, Recorder
 from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
 from outcrop.services.observing import Observing
+from outcrop.services.sns.deliveries import job_kinds as topic_deliveries
 from outcrop.stores.model_records import LoggingConfiguration
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Place
@@ -72,7 +74,7 @@ async def open_records(
         queues = QueueHub(stores.resources)
         yield Records(
             journal=journal,
-            observing=Observing(background=background, catch_up=consumer.catch_up, queues=queues),
+            observing=Observing(background=background, catch_up=consumer.catch_up, sends_mail=config.mail is not None, queues=queues),
             consumer=consumer,
             deliveries=deliveries,
             totals=totals,
@@ -123,4 +125,7 @@ def _sinks(config: Config, stores: Stores, totals: Totals) -> Sequence[Sink]:
 def _delivery_kinds(
     config: Config, stores: Stores, background: Background, totals: Totals
 ) -> Mapping[str, JobKind]:
-    return {**invocation_deliveries(config, stores, background, totals)}
+    return {
+        **invocation_deliveries(config, stores, background, totals),
+        **topic_deliveries(stores, background, config.mail, lambda: find_public_url(config)),
+    }

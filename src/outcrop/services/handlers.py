@@ -99,6 +99,15 @@ _NAMES: Final = {
         "versions",
     ),
     "service_quotas": ("increases", "quotas"),
+    "sns": (
+        "confirmations",
+        "permissions",
+        "publishing",
+        "subscription_attributes",
+        "subscriptions",
+        "tagging",
+        "topics",
+    ),
     "sqs": (
         "held_messages",
         "permissions",

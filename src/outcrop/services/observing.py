@@ -10,8 +10,9 @@ from outcrop.services.background import Background
 @dataclass(frozen=True, slots=True)
 class Observing:
     """One for a deployment. ``catch_up`` returns when every request that was answered before is in
-    the database: trail, metrics, invocation logs."""
+    the database: trail, metrics, invocation logs. ``sends_mail``: a mail server is configured."""
 
     background: Background
     catch_up: Callable[[], Awaitable[None]]
+    sends_mail: bool
     queues: QueueHub

@@ -47,6 +47,7 @@ from outcrop.stores.quota_records import QuotaRequest, QuotaValue
 from outcrop.stores.resources import Item, Place, Record, Resources, Transaction, View
 from outcrop.stores.secret_records import Secret, SecretVersion
 from outcrop.stores.support_records import HELD as SUPPORT
+from outcrop.stores.topic_records import HELD as TOPICS, Topic
 
 HELD: tuple[type[Record], ...] = (
     *(AccessKeyRecord, ServiceCredentialRecord, UserRecord, GroupRecord, RoleRecord),
@@ -56,6 +57,7 @@ HELD: tuple[type[Record], ...] = (
     *(ModelAccess, InferenceProfile, ProvisionedModel, CustomModel, LoggingConfiguration),
     *LOGS,
     Queue,
+    *TOPICS,
     AccountRecord,
 )
 """Every kind of record that lies in an account, the account itself last."""
@@ -74,6 +76,7 @@ _NAMED: dict[type[Record], str] = {
     InferenceProfile: "inference profiles",
     LogGroup: "log groups",
     Queue: "queues",
+    Topic: "topics",
 }
 """What somebody made. The rest belongs to one of these, or comes by itself."""
 

@@ -11,7 +11,13 @@ from outcrop.stores.kms_records import KeyReference, KmsAlias, KmsKey, alias_arn
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Item, Place
 
-MANAGED = {"bedrock": "Bedrock", "s3": "S3", "secretsmanager": "Secrets Manager", "sqs": "SQS"}
+MANAGED = {
+    "bedrock": "Bedrock",
+    "s3": "S3",
+    "secretsmanager": "Secrets Manager",
+    "sns": "SNS",
+    "sqs": "SQS",
+}
 """The services whose keys exist here, and what they are called."""
 
 ROTATION_DAYS = 365

@@ -14,6 +14,8 @@ def user_identity(caller: Caller) -> dict[str, Any]:
     principal = caller.principal
     if principal.kind == "service":
         return {"type": "AWSService", "invokedBy": principal.name}
+    if principal.kind == "anonymous":
+        return {"type": "AWSAccount", "principalId": "", "accountId": "ANONYMOUS_PRINCIPAL"}
     identity = {
         "type": _TYPES[principal.kind],
         "principalId": _principal_id(principal),

@@ -39,6 +39,8 @@ def fault_of(
     error: AWSError, operation: Operation | None, service: Service | None, protocol: str
 ) -> Fault:
     if _is_general(error, service):
+        if service is not None and error.code == _DENIED and _SNS_DENIED in service.error_statuses:
+            return Fault(_SNS_DENIED, _SNS_DENIED, error.status, error.message)
         row = _row(error, service, protocol)
         if row:
             # Not format(): the text is the client's in part, the row's is ours.
@@ -66,6 +68,10 @@ def _row(error: AWSError, service: Service | None, protocol: str) -> _Row | None
         return rows.get("untimely") or rows.get(error.code)
     return rows.get(error.code)
 
+
+# Services whose model has a code of its own for denials use it.
+_DENIED = "AccessDeniedException"
+_SNS_DENIED = "AuthorizationError"
 
 # How the texts of a signature begin whose time is not now.
 _UNTIMELY = ("Signature expired", "Signature not yet current")
