@@ -21,6 +21,7 @@ ELSEWHERE = {
     *("accounts:closed", "health:event", "iam:service-control-policy"),
     *("s3:bucket", "s3:data-key", "s3:upload"),
     *("capacity:engine-rate", "capacity:reservation", "trail:operator-action"),
+    "cloudtrail:signing-key",
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from outcrop.authorization import (
     bedrock,
     bedrock_models,
+    cloudtrail,
     ec2,
     iam,
     kms,
@@ -25,6 +26,7 @@ from outcrop.wire.spec import Operation
 
 RULES: Mapping[str, Mapping[str, Rule]] = {
     **bedrock.RULES,
+    "cloudtrail": cloudtrail.RULES,
     "ec2": ec2.RULES,
     "iam": iam.RULES,
     "kms": kms.RULES,
@@ -39,6 +41,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
 
 FIND_FACTS: Mapping[str, FindFacts] = {
     "bedrock": bedrock_models.find_facts,
+    "cloudtrail": cloudtrail.find_facts,
     "ec2": ec2.find_facts,
     "iam": iam.find_facts,
     "kms": kms_facts.find_facts,

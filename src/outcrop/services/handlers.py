@@ -34,6 +34,14 @@ _NAMES: Final = {
         "metric_statistics",
         "metrics",
     ),
+    "cloudtrail": (
+        "event_selectors",
+        "logging_states",
+        "lookups",
+        "public_keys",
+        "tagging",
+        "trails",
+    ),
     "ec2": (
         "endpoint_services",
         "endpoints",

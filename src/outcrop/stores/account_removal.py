@@ -48,6 +48,8 @@ from outcrop.stores.resources import Item, Place, Record, Resources, Transaction
 from outcrop.stores.secret_records import Secret, SecretVersion
 from outcrop.stores.support_records import HELD as SUPPORT
 from outcrop.stores.topic_records import HELD as TOPICS, Topic
+from outcrop.stores.trail_records import HELD as TRAILS, Trail
+from outcrop.stores.trail_rows import remove_trail_rows
 
 HELD: tuple[type[Record], ...] = (
     *(AccessKeyRecord, ServiceCredentialRecord, UserRecord, GroupRecord, RoleRecord),
@@ -56,6 +58,7 @@ HELD: tuple[type[Record], ...] = (
     *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, *SUPPORT, RequestToken, UseCase),
     *(ModelAccess, InferenceProfile, ProvisionedModel, CustomModel, LoggingConfiguration),
     *LOGS,
+    *TRAILS,
     Queue,
     *TOPICS,
     AccountRecord,
@@ -73,6 +76,7 @@ _NAMED: dict[type[Record], str] = {
     FlowLog: "flow logs",
     ProvisionedModel: "provisioned models",
     CustomModel: "custom models",
+    Trail: "trails",
     InferenceProfile: "inference profiles",
     LogGroup: "log groups",
     Queue: "queues",
@@ -128,6 +132,7 @@ def _is_made(item: Item[Any]) -> bool:
 
 async def _remove_all(transaction: Transaction, account: str) -> None:
     await remove_log_rows(transaction, account)
+    await remove_trail_rows(transaction, account)
     await remove_queue_rows(transaction, account)
     for kind in HELD:
         for item in await transaction.list(kind, account=account):
