@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -178,7 +178,10 @@ async def test_a_deleted_queue_is_not_there_and_a_new_one_of_its_name_is_empty(
     await sqs.ask("sqs", "DeleteQueue", QueueUrl=url)
     with pytest.raises(ClientError) as caught:
         await receive(sqs, url)
-    assert caught.value.response["Error"]["Code"] == "AWS.SimpleQueueService.NonExistentQueue"
+    assert (
+        cast(Any, caught.value).response["Error"]["Code"]
+        == "AWS.SimpleQueueService.NonExistentQueue"
+    )
     await make_queue(sqs)
     assert await receive(sqs, url) == []
 
@@ -226,7 +229,7 @@ async def test_a_kms_key_seals_bodies_and_whoever_may_not_use_it_reads_nothing(
     reader = inside.client(await inside.user(ACCOUNT, "reader", policy))
     with pytest.raises(ClientError) as caught:
         await receive(reader, url, VisibilityTimeout=0)
-    assert caught.value.response["Error"]["Code"] == "KMS.AccessDeniedException"
+    assert cast(Any, caught.value).response["Error"]["Code"] == "KMS.AccessDeniedException"
     [message] = await receive(sqs, url)
     assert message["Body"] == "sealed"
 

@@ -1,10 +1,10 @@
 """SQS in the service authorization reference: each operation on its queue, batches as their one."""
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import unquote, urlsplit
 
 from outcrop.authorization.access import Access, Asked, Facts, Rule
 from outcrop.authorization.tags import removed_tag_keys, request_tag_keys
+from outcrop.queues.addresses import find_queue_name
 from outcrop.stores.opened import Stores
 from outcrop.stores.queue_records import Queue, queue_arn
 
@@ -40,10 +40,8 @@ def _on_queue(action: str) -> Rule:
 
 def _resource(asked: Asked, url: str) -> str:
     """What the handler finds by the URL; one that is no queue's, it refuses."""
-    parts = unquote(urlsplit(url).path).strip("/").split("/")
-    if len(parts) < 2:
-        return "*"
-    return queue_arn(asked.region, parts[-2], parts[-1])
+    named = find_queue_name(url)
+    return "*" if named is None else queue_arn(asked.region, *named)
 
 
 def _create(asked: Asked) -> Sequence[Access]:

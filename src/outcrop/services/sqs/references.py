@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from outcrop.errors import AuthorizationDenied, ServiceError
+from outcrop.queues.addresses import find_queue_name
 from outcrop.queues.attributes import Settings
 from outcrop.services.call import Call
 from outcrop.stores.queue_records import Queue
@@ -19,11 +19,10 @@ def queue_url(call: Call, queue: Place) -> str:
 
 
 def read_url(url: str, region: str) -> Place:
-    """Only the path counts: whoever came here by one name may go on by another."""
-    parts = unquote(urlsplit(url).path).strip("/").split("/")
-    if len(parts) < 2 or not (parts[-2].isascii() and parts[-2].isdigit()):
+    named = find_queue_name(url)
+    if named is None:
         raise ServiceError("InvalidAddress", f"The address {url} is not valid for this endpoint.")
-    return Place(parts[-2], region, parts[-1])
+    return Place(named[0], region, named[1])
 
 
 async def find_queue(view: View, arn: str) -> Item[Queue] | None:
