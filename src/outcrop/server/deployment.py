@@ -141,7 +141,7 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         records = await stack.enter_async_context(
             open_records(config, stores, DeploymentBackground(lambda: deployment))
         )
-        recorder = open_recorder(records.journal, stores, lambda: deployment.catalog)
+        recorder = open_recorder(records, stores, lambda: deployment.catalog)
         gateway = Gateway(Authorizer(state.stores, FIND_FACTS, endpoints.find), recorder)
         objects = open_objects(config, stores.sealer)
         stack.push_async_callback(objects.close)

@@ -5,32 +5,33 @@ import socket
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.config import Config
-from outcrop.errors import AWSError
 from outcrop.jobs.queue import JobKind
 from outcrop.jobs.runner import JobRunner
 from outcrop.journal.consumer import Consumer, Sink
 from outcrop.journal.files import Journal
 from outcrop.journal.records import Invocation
+from outcrop.logs.hub import LogsHub
 from outcrop.metrics.bedrock import RuntimeMetrics
 from outcrop.metrics.retention import Retention
 from outcrop.metrics.totals import Totals
 from outcrop.queues.hub import QueueHub
 from outcrop.server.invocation_logs import invocation_deliveries, invocation_spool
 from outcrop.server.public_url import find_public_url
-from outcrop.server.recorder import Asked, Recorder
+from outcrop.server.recorder import Recorder
+from outcrop.server.trails import Trails
 from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
+from outcrop.services.cloudtrail.deliveries import job_kinds as trail_deliveries
+from outcrop.services.logs.subscriptions import job_kinds as log_deliveries
 from outcrop.services.observing import Observing
 from outcrop.services.sns.deliveries import job_kinds as topic_deliveries
 from outcrop.stores.model_records import LoggingConfiguration
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Place
 from outcrop.trail.index import TrailIndex
-from outcrop.trail.render import is_recorded, render_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,21 @@ class Records:
     totals: Totals
     retention: Retention
     queues: QueueHub
+    logs: LogsHub
+    trails: Trails
 
     def start(self) -> None:
         self.consumer.start()
         self.deliveries.start()
         self.retention.start()
         self.queues.start()
+        self.logs.start()
+        self.trails.start()
 
     async def close(self) -> None:
         """What was answered is in the database then."""
+        await self.trails.close()
+        await self.logs.close()
         await self.queues.close()
         await self.retention.close()
         await self.deliveries.close()
@@ -68,22 +75,36 @@ async def open_records(
         stack.callback(journal.close)
         totals = Totals()
         consumer = Consumer(journal, stores.resources, _sinks(config, stores, totals))
-        kinds = _delivery_kinds(config, stores, background, totals)
+        logs = LogsHub(stores.resources, config.services.targets)
+        kinds = {
+            **_delivery_kinds(config, stores, background, totals),
+            **log_deliveries(stores, background, logs),
+        }
         deliveries = JobRunner(stores.database, kinds, node=socket.gethostname())
         deliveries.listen_to(stores.resources)
         queues = QueueHub(stores.resources)
+        trails = Trails(config, stores, consumer.catch_up)
+        await trails.load()
         yield Records(
             journal=journal,
-            observing=Observing(background=background, catch_up=consumer.catch_up, sends_mail=config.mail is not None, queues=queues),
+            observing=Observing(
+                background=background,
+                catch_up=consumer.catch_up,
+                sends_mail=config.mail is not None,
+                queues=queues,
+                logs=logs,
+            ),
             consumer=consumer,
+            trails=trails,
             deliveries=deliveries,
             totals=totals,
             queues=queues,
+            logs=logs,
             retention=Retention(stores.database, config.records.metric_days),
         )
 
 
-def open_recorder(journal: Journal, stores: Stores, catalog: Callable[[], Catalog]) -> Recorder:
+def open_recorder(records: Records, stores: Stores, catalog: Callable[[], Catalog]) -> Recorder:
     """``catalog`` gives the one of the moment."""
 
     def find(account: str, region: str, model_id: str) -> Invocation | None:
@@ -94,28 +115,7 @@ def open_recorder(journal: Journal, stores: Stores, catalog: Callable[[], Catalo
             stores.models.find(LoggingConfiguration, Place(account, region, "default")) is not None
         )
 
-    return Recorder(journal, _render_trail, find, keeps_content)
-
-
-def _render_trail(
-    asked: Asked,
-    params: Mapping[str, Any] | None,
-    result: Mapping[str, Any] | None,
-    error: AWSError | None,
-) -> bytes:
-    if not is_recorded(asked.operation):
-        return b""
-    return render_event(
-        operation=asked.operation,
-        caller=asked.caller,
-        request=asked.request,
-        region=asked.region,
-        request_id=asked.request_id,
-        now=asked.now,
-        params=params,
-        result=result,
-        error=error,
-    )
+    return Recorder(records.journal, records.trails.render, find, keeps_content)
 
 
 def _sinks(config: Config, stores: Stores, totals: Totals) -> Sequence[Sink]:
@@ -127,5 +127,6 @@ def _delivery_kinds(
 ) -> Mapping[str, JobKind]:
     return {
         **invocation_deliveries(config, stores, background, totals),
+        **trail_deliveries(stores, background),
         **topic_deliveries(stores, background, config.mail, lambda: find_public_url(config)),
     }

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from outcrop.logs.hub import LogsHub
 from outcrop.queues.hub import QueueHub
 from outcrop.services.background import Background
 
@@ -16,3 +17,4 @@ class Observing:
     catch_up: Callable[[], Awaitable[None]]
     sends_mail: bool
     queues: QueueHub
+    logs: LogsHub
