@@ -51,9 +51,6 @@ _EVENT_OVERHEAD_BYTES: Final = 26
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """``key`` is the same however often the event is put."""
-
-    key: str
     at_ms: int
     message: str
 
@@ -73,9 +70,10 @@ class Destinations(Protocol):
         ...
 
     async def put_events(
-        self, owner: tuple[str, str], group: LogGroup, events: Sequence[LogEvent]
+        self, owner: tuple[str, str], group: LogGroup, events: Sequence[LogEvent], once: str
     ) -> int:
-        """In the order of their times. How many were taken: others were too old for the group."""
+        """In the order of their times. How many were taken: others were too old for the group.
+        What comes again under the same ``once`` is there one time."""
         ...
 
 
@@ -210,8 +208,10 @@ class Deliveries:
         frames = await asyncio.to_thread(self._files.read, batch)
         events = sorted(map(_event, frames), key=lambda event: event.at_ms)
         put, taken = batch.events_put, batch.events_taken
+        owner = (batch.account, batch.region)
         for some in _requests(events[put:]):
-            taken += await self._destinations.put_events((batch.account, batch.region), group, some)
+            once = f"{batch.id}-{put}"
+            taken += await self._destinations.put_events(owner, group, some, once)
             put += len(some)
             await self._keep_progress(batch.id, put, taken)
         return taken
@@ -241,7 +241,7 @@ def _zipped(content: bytes) -> bytes:
 
 
 def _event(frame: Frame) -> LogEvent:
-    return LogEvent(frame.request_id, frame.at_ms, (frame.event or frame.line).decode())
+    return LogEvent(frame.at_ms, (frame.event or frame.line).decode())
 
 
 def _requests(events: Sequence[LogEvent]) -> Iterator[list[LogEvent]]:

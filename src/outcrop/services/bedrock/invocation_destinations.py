@@ -60,12 +60,12 @@ class InvocationDestinations:
             raise NotDelivered(f"{error.code}: {error.message}") from error
 
     async def put_events(
-        self, owner: tuple[str, str], group: LogGroup, events: Sequence[LogEvent]
+        self, owner: tuple[str, str], group: LogGroup, events: Sequence[LogEvent], once: str
     ) -> int:
         role = ServiceRole(group.role_arn, source_arn(*owner))
         try:
             caller = await assume(self._stores, role, self._clock())
-            answer = await self._put(caller, group, events)
+            answer = await self._put(caller, group, events, once)
         except RoleNotAssumable as error:
             raise NotDelivered(str(error)) from error
         except AWSError as error:
@@ -73,11 +73,12 @@ class InvocationDestinations:
         return _taken(answer, len(events))
 
     async def _put(
-        self, caller: Caller, group: LogGroup, events: Sequence[LogEvent]
+        self, caller: Caller, group: LogGroup, events: Sequence[LogEvent], once: str
     ) -> Mapping[str, Any]:
         stream = {"logGroupName": group.name, "logStreamName": STREAM}
         told = [{"timestamp": event.at_ms, "message": event.message} for event in events]
-        params = {**stream, "logEvents": told}
+        # Of a service, the token says that events which come again are the same.
+        params = {**stream, "logEvents": told, "sequenceToken": once}
         try:
             return await self._background.perform(caller, "logs", "PutLogEvents", params)
         except AWSError as error:
