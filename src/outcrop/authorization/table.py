@@ -13,6 +13,7 @@ from outcrop.authorization import (
     iam,
     kms,
     kms_facts,
+    logs,
     s3,
     s3_facts,
     secretsmanager,
@@ -30,6 +31,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     "ec2": ec2.RULES,
     "iam": iam.RULES,
     "kms": kms.RULES,
+    "logs": logs.RULES,
     "s3": s3.RULES,
     "secretsmanager": secretsmanager.RULES,
     "service-quotas": service_quotas.RULES,
@@ -45,6 +47,7 @@ FIND_FACTS: Mapping[str, FindFacts] = {
     "ec2": ec2.find_facts,
     "iam": iam.find_facts,
     "kms": kms_facts.find_facts,
+    "logs": logs.find_facts,
     "s3": s3_facts.find_facts,
     "secretsmanager": secretsmanager.find_facts,
     # Its refusals spell the action SNS:Publish.

@@ -1,4 +1,4 @@
-"""What CloudWatch Logs keeps in memory for as long as a deployment runs."""
+"""What CloudWatch Logs has for as long as a deployment runs."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,26 @@ from outcrop.config import Target, TargetService
 from outcrop.logs.data_keys import DataKeys
 from outcrop.logs.live_tail import LiveTails
 from outcrop.logs.queries import Queries
+from outcrop.logs.retention import Retention
+from outcrop.stores.resources import Resources
 
 
 class LogsHub:
     """``targets`` are the services elsewhere that subscriptions may deliver to."""
 
-    def __init__(self, targets: Mapping[TargetService, Target]) -> None:
+    def __init__(
+        self, resources: Resources, targets: Mapping[TargetService, Target]
+    ) -> None:
         self.targets = targets
         self.data_keys = DataKeys()
         self.tails = LiveTails()
         self.queries = Queries()
+        self.retention = Retention(resources)
+
+    def start(self) -> None:
+        self.retention.start()
 
     async def close(self) -> None:
         self.tails.closing.set()
         await self.queries.close()
+        await self.retention.close()

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final, cast
 
 from outcrop.logs.insights_parser import MOST_ROWS
@@ -315,7 +316,7 @@ def _stage(command: Command) -> _Stage:
 
 
 def _bound_sorts(stages: Sequence[_Stage]) -> None:
-    for stage, following in zip(stages, stages[1:], strict=False):
+    for stage, following in pairwise(stages):
         if isinstance(stage, _Sort) and isinstance(following, _Limit):
             stage.most = following.left
     first = next(each for each in stages if isinstance(each, (_Limit, _Sort, _Stats)))
@@ -369,8 +370,10 @@ def _path(document: Any, name: str) -> Value:
     for part in name.split("."):
         if isinstance(value, dict) and part in value:
             value = cast("dict[str, Any]", value)[part]
-        elif isinstance(value, list) and part.isdigit() and int(part[:6]) < len(
-            cast("list[Any]", value)
+        elif (
+            isinstance(value, list)
+            and part.isdigit()
+            and int(part[:6]) < len(cast("list[Any]", value))
         ):
             value = cast("list[Any]", value)[int(part[:6])]
         else:

@@ -1,4 +1,4 @@
-"""Filter patterns of events in columns: ``[ip, user, ..., status = 4* || status = 5*, bytes > 10]``.
+"""Filter patterns of events in columns: ``[ip, ..., status = 4* || status = 5*, bytes > 10]``.
 
 Columns stand between spaces; what is in square brackets or double quotes is one column.
 """

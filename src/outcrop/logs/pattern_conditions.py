@@ -23,9 +23,7 @@ class Some(Generic[T]):
 Node = T | Every[T] | Some[T]
 
 
-def read_conditions(
-    scanner: Scanner, leaf: Callable[[Scanner], T], depth: int = 0
-) -> "Node[T]":
+def read_conditions(scanner: Scanner, leaf: Callable[[Scanner], T], depth: int = 0) -> "Node[T]":
     """``&&`` binds more tightly than ``||``."""
     if depth > MAX_DEPTH:
         raise InvalidPattern

@@ -11,8 +11,12 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from outcrop.logs.pattern_columns import parse_column_pattern
-from outcrop.logs.pattern_json import parse_json_pattern, parse_selector, read_document
-from outcrop.logs.pattern_json import first as first_of_json
+from outcrop.logs.pattern_json import (
+    first as first_of_json,
+    parse_json_pattern,
+    parse_selector,
+    read_document,
+)
 from outcrop.logs.pattern_scanner import Scanner
 from outcrop.logs.pattern_values import InvalidPattern, compile_regex
 

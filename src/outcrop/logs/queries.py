@@ -89,7 +89,9 @@ class Queries:
     def list(self, account: str, region: str) -> list[Query]:
         """Latest first."""
         found = reversed(self._queries.values())
-        return [each for each in found if (each.asked.account, each.asked.region) == (account, region)]
+        return [
+            each for each in found if (each.asked.account, each.asked.region) == (account, region)
+        ]
 
     def stop(self, query: Query) -> bool:
         """Whether it still ran."""
@@ -147,7 +149,5 @@ async def _work(query: Query, batches: Batches) -> None:
         if run.is_done:
             break
     rows = await asyncio.to_thread(run.rows)
-    query.size_bytes = sum(
-        len(each["field"]) + len(each["value"]) for row in rows for each in row
-    )
+    query.size_bytes = sum(len(each["field"]) + len(each["value"]) for row in rows for each in row)
     query.rows = rows

@@ -86,6 +86,18 @@ _NAMES: Final = {
         "rotation",
         "tags",
     ),
+    "logs": (
+        "get_events",
+        "groups",
+        "live_tail",
+        "metric_filters",
+        "put_events",
+        "queries",
+        "resource_policies",
+        "streams",
+        "subscription_filters",
+        "tags",
+    ),
     "s3": (
         "access_lists",
         "bucket_settings",
