@@ -38,7 +38,7 @@ class _Row:
 def fault_of(
     error: AWSError, operation: Operation | None, service: Service | None, protocol: str
 ) -> Fault:
-    if _is_general(error, service):
+    if _is_general(error, service, protocol):
         if service is not None and error.code == _DENIED and _SNS_DENIED in service.error_statuses:
             return Fault(_SNS_DENIED, _SNS_DENIED, error.status, error.message)
         row = _row(error, service, protocol)
@@ -49,14 +49,26 @@ def fault_of(
     declared = operation.errors.get(error.code) if operation else None
     status = service.error_statuses.get(error.code, error.status) if service else error.status
     name = declared.name if declared else error.code
-    code = declared.error_code or name if declared else error.code
+    code = declared.error_code or name if declared else _older_code(error, service)
     return Fault(name, code, status, error.message)
 
 
-def _is_general(error: AWSError, service: Service | None) -> bool:
+def _older_code(error: AWSError, service: Service | None) -> str:
+    """A service may know an error that the operation leaves out by an older code as well."""
+    older = _QUERY.get(error.code)
+    is_known = older and service and older.code in service.error_statuses
+    return older.code if older and is_known else error.code
+
+
+def _is_general(error: AWSError, service: Service | None, protocol: str) -> bool:
     if isinstance(error, CommonError) or service is None:
         return True
-    return not isinstance(error, ServiceError) and error.code not in service.error_statuses
+    if isinstance(error, ServiceError):
+        return False
+    if protocol == "query" and error.code == _INVALID:
+        # SNS declares it, and answers ValidationError all the same (recorded of PublishBatch).
+        return True
+    return error.code not in service.error_statuses
 
 
 def _row(error: AWSError, service: Service | None, protocol: str) -> _Row | None:
@@ -71,6 +83,7 @@ def _row(error: AWSError, service: Service | None, protocol: str) -> _Row | None
 
 # Services whose model has a code of its own for denials use it.
 _DENIED = "AccessDeniedException"
+_INVALID = "ValidationException"
 _SNS_DENIED = "AuthorizationError"
 
 # How the texts of a signature begin whose time is not now.
