@@ -82,3 +82,9 @@ async def submit(
     await transaction.connection.execute(sa.insert(jobs).values(row))
     transaction.touched.add(TOPIC)
     return job_id
+
+
+async def revise(transaction: Transaction, job: Job, payload: Mapping[str, Any]) -> None:
+    """What the next attempt of a job finds as its payload. For the handler that runs it."""
+    values = {"payload": msgspec.json.encode(payload)}
+    await transaction.connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(values))

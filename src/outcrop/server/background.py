@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from outcrop.authorization.access import Access
 from outcrop.errors import ServiceError
 from outcrop.identity import Caller
+from outcrop.services.call import Call
 from outcrop.services.service_callers import service_request
 from outcrop.stores.bucket_records import Bucket, bucket_place
-from outcrop.wire.spec import load_service
+from outcrop.wire.spec import Operation, load_service
 
 if TYPE_CHECKING:
     from outcrop.server.deployment import Deployment
@@ -36,15 +38,24 @@ class DeploymentBackground:
         body: bytes = b"",
     ) -> Mapping[str, Any]:
         region = await self._region(caller, service, params)
-        call = self._deployment.call(
-            load_service(service).operations[operation],
+        call = self._call(caller, region, load_service(service).operations[operation], body)
+        return await call.perform(service, operation, params)
+
+    async def may(self, caller: Caller, access: Access) -> bool:
+        region = caller.region or self._deployment.config.server.region
+        # Of which operation does not matter: the access alone is asked for.
+        call = self._call(caller, region, load_service("sts").operations["GetCallerIdentity"])
+        return await call.may(access)
+
+    def _call(self, caller: Caller, region: str, operation: Operation, body: bytes = b"") -> Call:
+        return self._deployment.call(
+            operation,
             replace(caller, region=region),
             region,
             service_request(_acting(caller), body),
             str(uuid4()),
             datetime.now(UTC),
         )
-        return await call.perform(service, operation, params)
 
     async def _region(self, caller: Caller, service: str, params: Mapping[str, Any]) -> str:
         own = caller.region or self._deployment.config.server.region

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from outcrop.authorization.access import Access
 from outcrop.identity import Caller
 
 
@@ -20,4 +21,8 @@ class Background(Protocol):
         a service (``service_callers.service_caller``) or has a role that was passed to one
         (``service_roles.assume``). It happens in the caller's region, of S3 in the bucket's.
         ``body`` is what S3 is to keep."""
+        ...
+
+    async def may(self, caller: Caller, access: Access) -> bool:
+        """Whether ``caller`` may, for what is no operation of ours: asks nothing else."""
         ...
