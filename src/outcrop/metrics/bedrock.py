@@ -7,7 +7,7 @@ a stream midway). Latency and tokens are those of calls that succeeded; the toke
 left count as far as they got.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from outcrop.journal.records import CLIENT_GONE, CallRecord, Invocation
@@ -70,65 +70,84 @@ class RuntimeMetrics:
 
     def __init__(self, totals: Totals) -> None:
         self._totals = totals
-        self._written: list[tuple[Key, list[_Measured]]] = []
+        self._written: dict[Key, _Tally] = {}
 
     async def take(self, records: Sequence[CallRecord], transaction: Transaction) -> None:
-        self._written = []
-        written: list[tuple[Key, list[_Measured]]] = []
-        tallies: dict[tuple[str, str], _Tally] = {}
+        self._written = {}
+        tallies: dict[tuple[str, str, str], _Tally] = {}
         for record in records:
             measured = measure(record)
             if not measured or record.invocation is None:
                 continue
-            tally = tallies.setdefault((record.account, record.region), _Tally())
-            tally.count(record.began_ms // 1000, record.invocation, measured)
-            model = record.invocation.model_id
-            written.append((Key(record.account, record.region, model), measured))
-        for (account, region), tally in tallies.items():
-            samples = tally.samples()
+            place = (record.account, record.region, record.invocation.model_id)
+            tally = tallies.get(place)
+            if tally is None:
+                tally = tallies[place] = _Tally()
+            # When it ended: what is told of a minute is all there when the minute is over.
+            ended_s = (record.began_us + record.took_us) // 1_000_000
+            tally.count(ended_s // MINUTE_S * MINUTE_S, record.invocation, measured)
+        for account, region in {place[:2] for place in tallies}:
+            of_region = {
+                model: tally
+                for (owner, where, model), tally in tallies.items()
+                if (owner, where) == (account, region)
+            }
+            samples = list(_samples(of_region))
             await add(transaction.connection, account, region, names.NAMESPACE, samples)
-        self._written = written
+        self._written = {Key(*place): tally for place, tally in tallies.items()}
 
     def taken(self) -> None:
-        for key, measured in self._written:
-            for name, value in measured:
-                if name == names.LATENCY:
-                    self._totals.add_latency(key, value)
-                else:
-                    self._totals.add(name, key, value)
-        self._written = []
+        for key, tally in self._written.items():
+            for (name, _), counts in tally.values.items():
+                for value, times in counts.items():
+                    if name == names.LATENCY:
+                        self._totals.add_latency(key, value, times)
+                    else:
+                        self._totals.add(name, key, value * times)
+        self._written = {}
+
+
+_Counts = dict[float, int]
+"""How often which value came."""
 
 
 class _Tally:
-    """How often which values of which metrics came in which minute."""
+    """Of one model: ``values`` by metric and minute, ``images`` by their dimensions and minute."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, Dimensions, int], dict[float, float]] = {}
+        self.values: dict[tuple[str, int], _Counts] = {}
+        self.images: dict[tuple[Dimensions, int], _Counts] = {}
 
-    def count(self, at_s: int, invocation: Invocation, measured: Iterable[_Measured]) -> None:
-        minute = at_s // MINUTE_S * MINUTE_S
-        by_model = (("ModelId", invocation.model_id),)
+    def count(self, minute: int, invocation: Invocation, measured: Iterable[_Measured]) -> None:
         for name, value in measured:
-            for dimensions in ((), by_model):
-                self._add(name, dimensions, minute, value)
+            place = (name, minute)
+            counts = self.values.get(place)
+            if counts is None:
+                counts = self.values[place] = {}
+            counts[value] = counts.get(value, 0) + 1
             if name == names.IMAGES:
-                self._add(name, _image_dimensions(invocation), minute, value)
+                sized = self.images.setdefault((_image_dimensions(invocation), minute), {})
+                sized[value] = sized.get(value, 0) + 1
 
-    def samples(self) -> list[Sample]:
-        return [
-            Sample(
-                name,
-                dimensions,
-                minute,
-                MILLISECONDS if name == names.LATENCY else COUNT,
-                Point.of(counts),
-            )
-            for (name, dimensions, minute), counts in self._counts.items()
-        ]
 
-    def _add(self, name: str, dimensions: Dimensions, minute: int, value: float) -> None:
-        counts = self._counts.setdefault((name, dimensions, minute), {})
-        counts[value] = counts.get(value, 0) + 1
+def _samples(tallies: Mapping[str, _Tally]) -> Iterator[Sample]:
+    """By model, and of all models together."""
+    together: dict[tuple[str, int], _Counts] = {}
+    for model, tally in tallies.items():
+        for place, counts in tally.values.items():
+            yield _sample(*place, (("ModelId", model),), counts)
+            all_models = together.setdefault(place, {})
+            for value, times in counts.items():
+                all_models[value] = all_models.get(value, 0) + times
+        for (dimensions, minute), counts in tally.images.items():
+            yield _sample(names.IMAGES, minute, dimensions, counts)
+    for place, counts in together.items():
+        yield _sample(*place, (), counts)
+
+
+def _sample(name: str, minute: int, dimensions: Dimensions, counts: _Counts) -> Sample:
+    unit = MILLISECONDS if name == names.LATENCY else COUNT
+    return Sample(name, dimensions, minute, unit, Point.of(counts))
 
 
 def _tokens(invocation: Invocation) -> list[_Measured]:

@@ -36,10 +36,10 @@ class Latency:
     sum_ms: float = 0.0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
 
-    def add(self, latency_ms: float) -> None:
-        self.count += 1
-        self.sum_ms += latency_ms
-        self.buckets[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
+    def add(self, latency_ms: float, times: int = 1) -> None:
+        self.count += times
+        self.sum_ms += latency_ms * times
+        self.buckets[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += times
 
 
 class Totals:
@@ -64,8 +64,8 @@ class Totals:
         key = self._bounded(key)
         of_name[key] = of_name.get(key, 0) + number
 
-    def add_latency(self, key: Key, latency_ms: float) -> None:
-        self._latencies.setdefault(self._bounded(key), Latency()).add(latency_ms)
+    def add_latency(self, key: Key, latency_ms: float, times: int = 1) -> None:
+        self._latencies.setdefault(self._bounded(key), Latency()).add(latency_ms, times)
 
     def _bounded(self, key: Key) -> Key:
         if key not in self._keys:
