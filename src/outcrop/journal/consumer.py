@@ -72,6 +72,11 @@ class Consumer:
                 if not await self._take():
                     return
 
+    async def count_backlog_bytes(self) -> int:
+        """What is not in the database yet."""
+        position = await self._find_position()
+        return await asyncio.to_thread(self._journal.bytes_after, position)
+
     async def _run(self) -> None:
         while not self._closing.is_set():
             await self._try_to_catch_up()

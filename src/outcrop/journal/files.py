@@ -76,6 +76,14 @@ class Journal:
                 return records, Position(number, offset)
         return [], max(start, Position(end.segment, 0) if start.segment < end.segment else start)
 
+    def bytes_after(self, position: Position) -> int:
+        """How much lies behind it."""
+        total = -position.offset
+        for number in self._segments():
+            if number >= position.segment:
+                total += self._path(number).stat().st_size
+        return max(0, total)
+
     def forget_before(self, position: Position) -> None:
         """Removes the segments that lie before it whole."""
         for number in self._segments():

@@ -27,6 +27,7 @@ from outcrop.security.presigned import with_headers_of_query
 from outcrop.server.deployment import Deployment
 from outcrop.server.gateway import get_handler
 from outcrop.server.pages import find_page
+from outcrop.server.prometheus import render_metrics
 from outcrop.server.recorder import Passage
 from outcrop.server.topic_pages import find_certificate
 from outcrop.services.anonymous import find_anonymous
@@ -50,6 +51,7 @@ from outcrop.wire.validate import validate
 log = logging.getLogger(__name__)
 
 HEALTH = "/_outcrop/health"
+METRICS = "/metrics"
 
 STREAM_METHODS = frozenset({"PUT"})
 """Of the operations that take their body while it arrives: PutObject and UploadPart."""
@@ -81,12 +83,14 @@ class App:
         """Match, authenticate, parse and validate, authorize, handle, serialize or frame."""
         if request.raw_path == HEALTH:
             return self._health()
+        if request.raw_path == METRICS:
+            return await render_metrics(self._deployment, request)
         page = find_page(request, self._deployment.catalog) or await find_certificate(
             request, self._deployment.state.stores
         )
         if page is not None:
             return page
-        passage = Passage(request, _new_request_id())
+        passage = self._recorder.begin(request, _new_request_id())
         try:
             response = await self._answer(passage)
         except AWSError as error:

@@ -101,14 +101,21 @@ class Recorder:
         self._keeps_content = keeps_content
         self._failing = False
         self.followers: list[Follower] = []
+        self.in_flight = 0
 
     def wants_events(self, passage: Passage) -> bool:
         return _is_inference(passage.match) and self._keeps_content(
             passage.caller.account if passage.caller else "", passage.region
         )
 
+    def begin(self, request: Request, request_id: str) -> Passage:
+        """``finish`` is called for it once."""
+        self.in_flight += 1
+        return Passage(request, request_id)
+
     def finish(self, passage: Passage) -> None:
         """The answer is whole, or its stream has ended."""
+        self.in_flight -= 1
         record = self._record(passage)
         if record.trail or record.invocation is not None:
             self._append(record)
