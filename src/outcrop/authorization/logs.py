@@ -96,7 +96,7 @@ def _on_tagged(action: str, keys: Callable[[Mapping[str, Any]], Keys] | None = N
 
 
 def _create_group(asked: Asked) -> Sequence[Access]:
-    tags = asked.params.get("tags") or {}
+    tags: dict[str, str] = asked.params.get("tags") or {}
     keys = _tag_keys(tags)
     name = asked.params["logGroupName"]
     accesses = [Access("logs:CreateLogGroup", _whole(asked, name), keys)]

@@ -13,9 +13,7 @@ from outcrop.stores.resources import Resources
 class LogsHub:
     """``targets`` are the services elsewhere that subscriptions may deliver to."""
 
-    def __init__(
-        self, resources: Resources, targets: Mapping[TargetService, Target]
-    ) -> None:
+    def __init__(self, resources: Resources, targets: Mapping[TargetService, Target]) -> None:
         self.targets = targets
         self.data_keys = DataKeys()
         self.tails = LiveTails()

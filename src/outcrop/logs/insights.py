@@ -362,11 +362,9 @@ def render_time(at_ms: int) -> str:
 
 def _path(document: Any, name: str) -> Value:
     """By the whole name, else by its parts."""
-    if document is None:
-        return None
     if isinstance(document, dict) and name in document:
         return _scalar(cast("dict[str, Any]", document)[name])
-    value = document
+    value = cast("Any", document)
     for part in name.split("."):
         if isinstance(value, dict) and part in value:
             value = cast("dict[str, Any]", value)[part]
@@ -383,7 +381,7 @@ def _path(document: Any, name: str) -> Value:
 
 def _scalar(value: Any) -> Value:
     if isinstance(value, (dict, list)):
-        return json.encode(value).decode("utf-8", "replace")
+        return json.encode(cast("Any", value)).decode("utf-8", "replace")
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < 2**53 else str(value)
     return value

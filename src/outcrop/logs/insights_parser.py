@@ -2,9 +2,7 @@
 field and bin(), parse by a glob, dedup. Whatever else is refused."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar, cast, get_args
-
-import re2
+from typing import Final, TypeVar, cast, get_args
 
 from outcrop.logs.insights_query import (
     Aggregate,
@@ -24,6 +22,7 @@ from outcrop.logs.insights_query import (
 from outcrop.logs.insights_tests import read_test
 from outcrop.logs.insights_tokens import MalformedQuery, Token
 from outcrop.logs.insights_words import Words
+from outcrop.logs.regexes import compile_regex, escape
 
 MOST_ROWS: Final = 10_000
 _MOST_COMMANDS: Final = 50
@@ -105,13 +104,11 @@ def _parse(words: Words) -> Parse:
     parts = glob.text.split("*")
     if len(names) != len(parts) - 1 or not names:
         raise MalformedQuery("parse takes one name for each *", glob.at)
-    escaped = [re2.escape(part) for part in parts]
+    escaped = [escape(part) for part in parts]
     # The last one takes the rest of the line, where nothing follows it.
     last = "(.*)$" if not parts[-1] else "(.*?)" + escaped[-1]
     middle = "(.*?)".join(escaped[:-1])
-    options: Any = re2.Options()
-    options.dot_nl = True
-    return Parse(field, re2.compile(middle + last, options=options), names)
+    return Parse(field, compile_regex(middle + last, dot_all=True), names)
 
 
 _COMMANDS: Final[Mapping[str, Callable[[Words], Command]]] = {

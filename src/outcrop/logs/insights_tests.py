@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-import re2
-
 from outcrop.logs.insights_query import (
     Among,
     Both,
@@ -20,12 +18,12 @@ from outcrop.logs.insights_query import (
 )
 from outcrop.logs.insights_tokens import MalformedQuery
 from outcrop.logs.insights_words import MAX_DEPTH, Words
+from outcrop.logs.regexes import InvalidRegex, compile_regex
 
 Value = str | float | bool | None
 Find = Callable[[str], Value]
 
 _SIGNS: Final = ("=", "!=", "<=", ">=", "<", ">")
-_MAX_PROGRAM_BYTES: Final = 1 << 20
 
 
 def read_test(words: Words, depth: int = 0) -> Test:
@@ -111,13 +109,10 @@ def _like(words: Words, of: Operand) -> Test | None:
 
 
 def _compiled(source: str, at: int) -> Any:
-    options: Any = re2.Options()
-    options.log_errors = False
-    options.max_mem = _MAX_PROGRAM_BYTES
-    options.case_sensitive = not source.endswith("/i")
+    inside = source.removesuffix("i")[1:-1].replace("\\/", "/")
     try:
-        return re2.compile(source.removesuffix("i")[1:-1].replace("\\/", "/"), options=options)
-    except (re2.error, UnicodeError) as error:
+        return compile_regex(inside, ignore_case=source.endswith("/i"))
+    except InvalidRegex as error:
         raise MalformedQuery("the regular expression is not valid", at) from error
 
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from outcrop.logs.pattern_conditions import Node, holds, read_conditions
+from outcrop.logs.pattern_conditions import Node, read_conditions
 from outcrop.logs.pattern_scanner import Scanner
 from outcrop.logs.pattern_values import Comparison, InvalidPattern, compare, find_number
 
@@ -121,4 +121,4 @@ def _scan_name(scanner: Scanner) -> str:
 
 def _column_holds(condition: Node[Comparison], text: str) -> bool:
     number = find_number(text)
-    return holds(condition, lambda each: each.holds(text, number))
+    return condition.holds(lambda each: each.holds(text, number))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from outcrop.logs.pattern_conditions import Node, holds, read_conditions
+from outcrop.logs.pattern_conditions import Node, read_conditions
 from outcrop.logs.pattern_scanner import Scanner
 from outcrop.logs.pattern_values import Comparison, InvalidPattern, compare, find_number
 from outcrop.wire import json
@@ -54,8 +54,8 @@ class JsonPattern:
     def extract(self, message: str) -> dict[str, str] | None:
         """What its selectors find in the message; None where it does not match."""
         document = read_document(message)
-        if document is None or not holds(
-            self.condition, lambda each: _condition_holds(each, document)
+        if document is None or not self.condition.holds(
+            lambda each: _condition_holds(each, document)
         ):
             return None
         found: dict[str, str] = {}
@@ -67,8 +67,8 @@ class JsonPattern:
 
     def matches(self, message: str) -> bool:
         document = read_document(message)
-        return document is not None and holds(
-            self.condition, lambda each: _condition_holds(each, document)
+        return document is not None and self.condition.holds(
+            lambda each: _condition_holds(each, document)
         )
 
     def find(self, message: str, selector: str) -> str | None:

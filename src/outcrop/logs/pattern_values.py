@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import re2
+from outcrop.logs.regexes import InvalidRegex, compile_regex, escape
 
 MAX_REGEXES: Final = 2
 """In a pattern of JSON or of columns."""
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _REGEX_CHARACTERS: Final = re.compile(r"[A-Za-z0-9_#=@/;,:\- ^$?\[\]{}|\\*+.&<>\"'%!~`]*")
-_MAX_PROGRAM_BYTES: Final = 1 << 20
 
 _ORDERS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
@@ -78,14 +77,14 @@ def plain_value(text: str) -> Value:
 
 
 def regex_value(source: str) -> Value:
-    return Value(source, regex=compile_regex(source))
+    return Value(source, regex=read_regex(source))
 
 
 def find_number(text: str) -> float | None:
     return float(text) if len(text) <= 64 and _NUMBER.fullmatch(text) else None
 
 
-def compile_regex(source: str) -> Any:
+def read_regex(source: str) -> Any:
     if not source or not _REGEX_CHARACTERS.fullmatch(source):
         raise InvalidPattern("Invalid regular expression in the filter pattern")
     return _compiled(source)
@@ -94,15 +93,12 @@ def compile_regex(source: str) -> Any:
 def _wildcards(text: str) -> Any:
     if "*" not in text:
         return None
-    parts = (re2.escape(part) for part in text.split("*"))
+    parts = (escape(part) for part in text.split("*"))
     return _compiled(f"(?s)^{'.*'.join(parts)}$")
 
 
 def _compiled(source: str) -> Any:
-    options: Any = re2.Options()
-    options.log_errors = False
-    options.max_mem = _MAX_PROGRAM_BYTES
     try:
-        return re2.compile(source, options=options)
-    except (re2.error, UnicodeError) as error:
+        return compile_regex(source)
+    except InvalidRegex as error:
         raise InvalidPattern("Invalid regular expression in the filter pattern") from error

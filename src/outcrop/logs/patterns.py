@@ -18,7 +18,7 @@ from outcrop.logs.pattern_json import (
     read_document,
 )
 from outcrop.logs.pattern_scanner import Scanner
-from outcrop.logs.pattern_values import InvalidPattern, compile_regex
+from outcrop.logs.pattern_values import InvalidPattern, read_regex
 
 __all__ = ["FilterPattern", "InvalidPattern", "compile_pattern"]
 
@@ -112,7 +112,7 @@ def _read_term(scanner: Scanner) -> Term:
         return Term(scanner.quoted(), sign)
     if rest == "%":
         source = scanner.regex()
-        return Term(source, sign, compile_regex(source))
+        return Term(source, sign, read_regex(source))
     word = scanner.take_match(_TERM) if rest and not rest.isspace() else None
     if word is None:
         raise InvalidPattern

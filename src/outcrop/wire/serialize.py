@@ -60,7 +60,9 @@ def serialize_stream(
         raise ResultMismatch(f"{operation.name} has no event stream")
     headers = _headers(operation, result, {REQUEST_ID: request_id})
     headers["Content-Type"] = EVENT_STREAM_TYPE
-    return Response(operation.success_status, headers, _frames(operation, stream.shape, events))
+    first = b"" if operation.service.protocol.startswith("rest-") else _initial(operation, result)
+    body = _frames(operation, stream.shape, events, first)
+    return Response(operation.success_status, headers, body)
 
 
 def serialize_error(
@@ -204,10 +206,21 @@ def _header(member: Member, value: Any) -> str:
     return text
 
 
+def _initial(operation: Operation, result: Mapping[str, Any]) -> bytes:
+    """The members besides the stream, which RPC protocols have in its first frame."""
+    body = json.encode(JSON.members(operation.output, result))
+    return eventstream.frame(eventstream.event_headers("initial-response"), body)
+
+
 async def _frames(
-    operation: Operation, stream: Shape, events: AsyncIterator[Mapping[str, Any]]
+    operation: Operation,
+    stream: Shape,
+    events: AsyncIterator[Mapping[str, Any]],
+    first: bytes = b"",
 ) -> AsyncIterator[bytes]:
     try:
+        if first:
+            yield first
         async for event in events:
             yield _event_frame(operation.service, stream, event)
     except AWSError as error:

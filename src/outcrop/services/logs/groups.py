@@ -42,7 +42,8 @@ _STANDARD: Final = "STANDARD"
 
 @operation
 async def create_log_group(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    name, tags = params["logGroupName"], params.get("tags") or {}
+    name = params["logGroupName"]
+    tags: dict[str, str] = params.get("tags") or {}
     refuse_reserved(tags)
     if params.get("logGroupClass", _STANDARD) != _STANDARD:
         raise invalid_parameter("Outcrop has log groups of the class STANDARD only.")

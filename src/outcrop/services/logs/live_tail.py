@@ -49,7 +49,7 @@ async def start_live_tail(call: Call, params: Mapping[str, Any]) -> StreamAnswer
         tails.open(session)
     except TooManySessions as error:
         raise limit_exceeded("Too many Live Tail sessions are open.") from error
-    start = {
+    start: dict[str, Any] = {
         "sessionStart": {
             "requestId": call.request_id,
             "sessionId": str(uuid4()),

@@ -106,7 +106,7 @@ async def test_metric_filter(call: Call, params: Mapping[str, Any]) -> dict[str,
 
 
 def _transformation(given: Mapping[str, Any]) -> Transformation:
-    dimensions = given.get("dimensions") or {}
+    dimensions: dict[str, str] = given.get("dimensions") or {}
     value, default = given["metricValue"], given.get("defaultValue")
     if not given["metricName"] or not given["metricNamespace"]:
         raise invalid_parameter("A metric has a name and a namespace.")

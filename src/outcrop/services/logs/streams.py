@@ -53,7 +53,7 @@ async def describe_log_streams(call: Call, params: Mapping[str, Any]) -> dict[st
     by_time = params.get("orderBy") == "LastEventTime"
     if by_time and "logStreamNamePrefix" in params:
         raise invalid_parameter("Cannot order by LastEventTime with a logStreamNamePrefix.")
-    limit = params.get("limit", _MOST)
+    limit: int = params.get("limit", _MOST)
     after = _read_token(params["nextToken"]) if "nextToken" in params else None
     async with call.stores.resources.reading() as view:
         group = await get_group(view, group_place(call, params))
@@ -66,9 +66,10 @@ async def describe_log_streams(call: Call, params: Mapping[str, Any]) -> dict[st
             after=after,
             limit=limit + 1,
         )
-    answer: dict[str, Any] = {"logStreams": [_described(each) for each in streams[:limit]]}
+    shown = streams[:limit]
+    answer: dict[str, Any] = {"logStreams": [_described(each) for each in shown]}
     if len(streams) > limit:
-        answer["nextToken"] = _token(streams[limit - 1])
+        answer["nextToken"] = _token(shown[-1])
     return answer
 
 
