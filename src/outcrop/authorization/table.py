@@ -9,6 +9,7 @@ from outcrop.authorization import (
     bedrock,
     bedrock_models,
     cloudtrail,
+    cloudwatch,
     ec2,
     iam,
     kms,
@@ -28,6 +29,7 @@ from outcrop.wire.spec import Operation
 RULES: Mapping[str, Mapping[str, Rule]] = {
     **bedrock.RULES,
     "cloudtrail": cloudtrail.RULES,
+    "cloudwatch": cloudwatch.RULES,
     "ec2": ec2.RULES,
     "iam": iam.RULES,
     "kms": kms.RULES,
@@ -44,6 +46,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
 FIND_FACTS: Mapping[str, FindFacts] = {
     "bedrock": bedrock_models.find_facts,
     "cloudtrail": cloudtrail.find_facts,
+    cloudwatch.PREFIX: cloudwatch.find_facts,
     "ec2": ec2.find_facts,
     "iam": iam.find_facts,
     "kms": kms_facts.find_facts,
@@ -58,6 +61,9 @@ FIND_FACTS: Mapping[str, FindFacts] = {
 }
 """By the service prefix of an action."""
 
+_PREFIXES: Mapping[str, str] = {"cloudwatch": cloudwatch.PREFIX}
+"""Of actions, where that is not the name that the service signs by."""
+
 
 def accesses_of(operation: Operation, asked: Asked) -> Sequence[Access]:
     """All of them must be allowed."""
@@ -65,4 +71,5 @@ def accesses_of(operation: Operation, asked: Asked) -> Sequence[Access]:
     rule = RULES.get(service, {}).get(operation.name)
     if rule is not None:
         return rule(asked)
-    return (Access(f"{operation.service.signing_name}:{operation.name}"),)
+    prefix = _PREFIXES.get(service, operation.service.signing_name)
+    return (Access(f"{prefix}:{operation.name}"),)

@@ -14,17 +14,20 @@ from outcrop.journal.consumer import Consumer, Sink
 from outcrop.journal.files import Journal
 from outcrop.journal.records import Invocation
 from outcrop.logs.hub import LogsHub
+from outcrop.metrics.alarms import AlarmWatch
 from outcrop.metrics.bedrock import RuntimeMetrics
 from outcrop.metrics.retention import Retention
 from outcrop.metrics.totals import Totals
 from outcrop.queues.hub import QueueHub
 from outcrop.server.invocation_logs import invocation_deliveries, invocation_spool
 from outcrop.server.public_url import find_public_url
-from outcrop.server.recorder import Recorder
+from outcrop.server.recorder import Follower, Recorder
+from outcrop.server.request_log import RequestLog
 from outcrop.server.trails import Trails
 from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
 from outcrop.services.cloudtrail.deliveries import job_kinds as trail_deliveries
+from outcrop.services.cloudwatch.telling import TELLING, job_kinds as alarm_deliveries
 from outcrop.services.logs.subscriptions import job_kinds as log_deliveries
 from outcrop.services.observing import Observing
 from outcrop.services.sns.deliveries import job_kinds as topic_deliveries
@@ -44,7 +47,10 @@ class Records:
     deliveries: JobRunner
     totals: Totals
     retention: Retention
+    alarms: AlarmWatch
     queues: QueueHub
+    followers: Sequence[Follower]
+    keeps_prompts: bool
     logs: LogsHub
     trails: Trails
 
@@ -52,6 +58,7 @@ class Records:
         self.consumer.start()
         self.deliveries.start()
         self.retention.start()
+        self.alarms.start()
         self.queues.start()
         self.logs.start()
         self.trails.start()
@@ -61,6 +68,7 @@ class Records:
         await self.trails.close()
         await self.logs.close()
         await self.queues.close()
+        await self.alarms.close()
         await self.retention.close()
         await self.deliveries.close()
         await self.consumer.close()
@@ -87,6 +95,8 @@ async def open_records(
         await trails.load()
         yield Records(
             journal=journal,
+            followers=await asyncio.to_thread(_open_followers, config, stack),
+            keeps_prompts=config.records.requests and config.records.prompts,
             observing=Observing(
                 background=background,
                 catch_up=consumer.catch_up,
@@ -101,6 +111,7 @@ async def open_records(
             queues=queues,
             logs=logs,
             retention=Retention(stores.database, config.records.metric_days),
+            alarms=AlarmWatch(stores.resources, consumer.catch_up, TELLING),
         )
 
 
@@ -111,11 +122,22 @@ def open_recorder(records: Records, stores: Stores, catalog: Callable[[], Catalo
         return find_invocation(catalog(), stores.models, Place(account, region, ""), model_id)
 
     def keeps_content(account: str, region: str) -> bool:
-        return (
-            stores.models.find(LoggingConfiguration, Place(account, region, "default")) is not None
-        )
+        if records.keeps_prompts:
+            return True
+        place = Place(account, region, "default")
+        return stores.models.find(LoggingConfiguration, place) is not None
 
-    return Recorder(records.journal, records.trails.render, find, keeps_content)
+    recorder = Recorder(records.journal, records.trails.render, find, keeps_content)
+    recorder.followers.extend(records.followers)
+    return recorder
+
+
+def _open_followers(config: Config, stack: AsyncExitStack) -> Sequence[Follower]:
+    if not config.records.requests:
+        return []
+    requests = RequestLog(config.data_dir, config.records)
+    stack.callback(requests.close)
+    return [requests]
 
 
 def _sinks(config: Config, stores: Stores, totals: Totals) -> Sequence[Sink]:
@@ -127,6 +149,7 @@ def _delivery_kinds(
 ) -> Mapping[str, JobKind]:
     return {
         **invocation_deliveries(config, stores, background, totals),
+        **alarm_deliveries(stores, background),
         **trail_deliveries(stores, background),
         **topic_deliveries(stores, background, config.mail, lambda: find_public_url(config)),
     }

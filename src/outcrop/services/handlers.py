@@ -30,9 +30,12 @@ _NAMES: Final = {
         "invoke_model",
     ),
     "cloudwatch": (
+        "alarm_states",
+        "alarms",
         "metric_data",
         "metric_statistics",
         "metrics",
+        "tags",
     ),
     "cloudtrail": (
         "event_selectors",

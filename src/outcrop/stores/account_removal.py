@@ -6,6 +6,7 @@ Policies of other accounts may name it; whoever got its number would get what th
 from typing import Any
 
 from outcrop.stores.accounts import get_account_in
+from outcrop.stores.alarm_records import Alarm
 from outcrop.stores.bucket_records import Bucket
 from outcrop.stores.failures import StoreError
 from outcrop.stores.iam_records import (
@@ -21,6 +22,7 @@ from outcrop.stores.iam_records import (
 from outcrop.stores.kms_records import KmsAlias, KmsGrant, KmsKey
 from outcrop.stores.log_records import HELD as LOGS, LogGroup
 from outcrop.stores.log_rows import remove_log_rows
+from outcrop.stores.metric_rows import remove_metric_rows
 from outcrop.stores.model_records import (
     CustomModel,
     InferenceProfile,
@@ -60,6 +62,7 @@ HELD: tuple[type[Record], ...] = (
     *LOGS,
     *TRAILS,
     Queue,
+    Alarm,
     *TOPICS,
     AccountRecord,
 )
@@ -81,6 +84,7 @@ _NAMED: dict[type[Record], str] = {
     LogGroup: "log groups",
     Queue: "queues",
     Topic: "topics",
+    Alarm: "alarms",
 }
 """What somebody made. The rest belongs to one of these, or comes by itself."""
 
@@ -134,6 +138,7 @@ async def _remove_all(transaction: Transaction, account: str) -> None:
     await remove_log_rows(transaction, account)
     await remove_trail_rows(transaction, account)
     await remove_queue_rows(transaction, account)
+    await remove_metric_rows(transaction, account)
     for kind in HELD:
         for item in await transaction.list(kind, account=account):
             await transaction.remove(kind, item.place)
