@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "capacity": ("outcrop.cli.capacity", "app"),
     "endpoints": ("outcrop.cli.endpoints", "app"),
     "keys": ("outcrop.cli.keys", "app"),
+    "logs": ("outcrop.cli.logs", "app"),
     "models": ("outcrop.cli.models", "app"),
     "policy": ("outcrop.cli.policies", "app"),
     "quotas": ("outcrop.cli.quotas", "app"),
@@ -30,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "health": ("outcrop.cli.health", "health"),
     "support": ("outcrop.cli.support", "app"),
     "tls": ("outcrop.cli.tls", "app"),
+    "trail": ("outcrop.cli.trail", "app"),
 }
 _GROUPS: Final = {
     "access": "Which models accounts may use.",
@@ -37,11 +39,13 @@ _GROUPS: Final = {
     "capacity": "What can be reserved, what was bought, and its commitments.",
     "endpoints": "Private endpoints: where they are reached.",
     "keys": "Access keys and Bedrock API keys.",
+    "logs": "What requests came, and what became of them.",
     "models": "Models: what serves them, files, bindings.",
     "policy": "What somebody may and why; whether a policy is one.",
     "quotas": "Quotas of accounts, and requests for more.",
     "support": "Support cases and plans of accounts.",
     "tls": "A local authority and a certificate of it.",
+    "trail": "Whether what the audit trail delivered is all there.",
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.config import Config
+from outcrop.events.bus import EventBuses
 from outcrop.jobs.queue import JobKind
 from outcrop.jobs.runner import JobRunner
 from outcrop.journal.consumer import Consumer, Sink
@@ -28,6 +29,7 @@ from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
 from outcrop.services.cloudtrail.deliveries import job_kinds as trail_deliveries
 from outcrop.services.cloudwatch.telling import TELLING, job_kinds as alarm_deliveries
+from outcrop.services.events.deliveries import job_kinds as event_deliveries
 from outcrop.services.logs.subscriptions import job_kinds as log_deliveries
 from outcrop.services.observing import Observing
 from outcrop.services.sns.deliveries import job_kinds as topic_deliveries
@@ -84,9 +86,12 @@ async def open_records(
         totals = Totals()
         consumer = Consumer(journal, stores.resources, _sinks(config, stores, totals))
         logs = LogsHub(stores.resources, config.services.targets)
+        buses = EventBuses(stores.resources, config.services.targets)
+        await buses.load()
         kinds = {
             **_delivery_kinds(config, stores, background, totals),
             **log_deliveries(stores, background, logs),
+            **event_deliveries(stores, background, buses, config.services),
         }
         deliveries = JobRunner(stores.database, kinds, node=socket.gethostname())
         deliveries.listen_to(stores.resources)
@@ -103,6 +108,7 @@ async def open_records(
                 sends_mail=config.mail is not None,
                 queues=queues,
                 logs=logs,
+                events=buses,
             ),
             consumer=consumer,
             trails=trails,
