@@ -1,5 +1,6 @@
 """Log streams in their table: made, found, listed, deleted."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,13 @@ class Stream(msgspec.Struct, frozen=True):
 
 async def add_stream(transaction: Transaction, group: Place, name: str, now_ms: int) -> None:
     """Raises ``NameTaken``."""
-    row = {**_place(group), "name": name, "created_at_ms": now_ms, "stored_bytes": 0}
+    row = {
+        "id": secrets.randbits(62),
+        **_place(group),
+        "name": name,
+        "created_at_ms": now_ms,
+        "stored_bytes": 0,
+    }
     try:
         async with transaction.connection.begin_nested():
             await transaction.connection.execute(sa.insert(log_streams).values(row))

@@ -193,7 +193,8 @@ alarm_history = sa.Table(
 log_streams = sa.Table(
     "log_streams",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    # Random: an ID that was given again would bring back the events of a deleted stream.
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
     sa.Column("log_group", sa.String(512), nullable=False),
@@ -210,7 +211,7 @@ log_events = sa.Table(
     "log_events",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("stream", sa.Integer, nullable=False),
+    sa.Column("stream", sa.BigInteger, nullable=False),
     # The record's ID: a group that was deleted and made anew has another one.
     sa.Column("log_group", sa.BigInteger, nullable=False),
     sa.Column("at_ms", sa.BigInteger, nullable=False),

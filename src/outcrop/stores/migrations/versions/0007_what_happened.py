@@ -80,7 +80,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "log_streams",
-        sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("account", sa.String(12), nullable=False),
         sa.Column("region", sa.String(32), nullable=False),
         sa.Column("log_group", sa.String(512), nullable=False),
@@ -97,7 +97,7 @@ def upgrade() -> None:
     op.create_table(
         "log_events",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("stream", sa.BigInteger, nullable=False),
         sa.Column("log_group", sa.BigInteger, nullable=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("ingested_ms", sa.BigInteger, nullable=False),
