@@ -62,6 +62,7 @@ class RequestLog:
         self._prompts = records.prompts
         self._files[0].parent.mkdir(mode=0o700, exist_ok=True)
         self._is_failing = False
+        self._second, self._second_text = -1, ""
         self._file, self._size = _open(self._files[0])
 
     def finished(self, record: CallRecord, request: Request) -> None:
@@ -104,26 +105,38 @@ class RequestLog:
         self._file, self._size = file, size
 
     def _line(self, record: CallRecord) -> Line:
-        began = datetime.fromtimestamp(record.began_us / 1_000_000, UTC)
         call, content = record.invocation, record.content if self._prompts else None
-        return Line(
-            time=f"{began:%Y-%m-%dT%H:%M:%S}.{record.began_us // 1000 % 1000:03d}Z",
-            request_id=record.request_id,
-            account=record.account,
-            region=record.region,
-            principal=record.principal,
-            service=record.service,
-            operation=record.operation,
-            model=call.model_id if call else "",
-            engine=call.engine if call else "",
-            input_tokens=call.input_tokens if call else 0,
-            output_tokens=call.output_tokens if call else 0,
-            latency_ms=record.took_us // 1000,
-            status=record.status,
-            error_code=record.error_code,
-            input=msgspec.UNSET if content is None else content.input.decode("utf-8", "replace"),
-            output=msgspec.UNSET if content is None else content.output.decode("utf-8", "replace"),
+        # By place: with names it takes twice as long.
+        line = Line(
+            self._time(record.began_us // 1000),
+            record.request_id,
+            record.account,
+            record.region,
+            record.principal,
+            record.service,
+            record.operation,
+            call.model_id if call else "",
+            call.engine if call else "",
+            call.input_tokens if call else 0,
+            call.output_tokens if call else 0,
+            record.took_us // 1000,
+            record.status,
+            record.error_code,
         )
+        if content is None:
+            return line
+        asked, answered = (
+            data.decode("utf-8", "replace") for data in (content.input, content.output)
+        )
+        return msgspec.structs.replace(line, input=asked, output=answered)
+
+    def _time(self, at_ms: int) -> str:
+        second, ms = divmod(at_ms, 1000)
+        if second != self._second:
+            # Rendered once for all requests of a second.
+            self._second = second
+            self._second_text = f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"
+        return f"{self._second_text}.{ms:03d}Z"
 
 
 def _open(path: Path) -> tuple[int, int]:
