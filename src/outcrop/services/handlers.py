@@ -59,6 +59,16 @@ _NAMES: Final = {
         "vpcs",
         "zones",
     ),
+    "events": (
+        "api_destinations",
+        "buses",
+        "connections",
+        "permissions",
+        "put_events",
+        "rules",
+        "tags",
+        "targets",
+    ),
     "health": ("events",),
     "iam": (
         "absent",

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from outcrop.events.bus import EventBuses
 from outcrop.logs.hub import LogsHub
 from outcrop.queues.hub import QueueHub
 from outcrop.services.background import Background
@@ -18,3 +19,4 @@ class Observing:
     sends_mail: bool
     queues: QueueHub
     logs: LogsHub
+    events: EventBuses

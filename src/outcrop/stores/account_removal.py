@@ -8,6 +8,7 @@ from typing import Any
 from outcrop.stores.accounts import get_account_in
 from outcrop.stores.alarm_records import Alarm
 from outcrop.stores.bucket_records import Bucket
+from outcrop.stores.event_records import MIRRORED as EVENTS, EventBus, EventRule
 from outcrop.stores.failures import StoreError
 from outcrop.stores.iam_records import (
     AccessKeyRecord,
@@ -64,6 +65,7 @@ HELD: tuple[type[Record], ...] = (
     Queue,
     Alarm,
     *TOPICS,
+    *EVENTS,
     AccountRecord,
 )
 """Every kind of record that lies in an account, the account itself last."""
@@ -85,6 +87,8 @@ _NAMED: dict[type[Record], str] = {
     Queue: "queues",
     Topic: "topics",
     Alarm: "alarms",
+    EventRule: "event rules",
+    EventBus: "event buses",
 }
 """What somebody made. The rest belongs to one of these, or comes by itself."""
 
