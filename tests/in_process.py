@@ -225,11 +225,11 @@ async def running_inside(
     scripted: dict[str, Any] = {
         "engines": {"script": Scripted()},
         "bind": (Binding(pattern="*", engine="script"),),
+        "server": Server(port=0),
     }
     config = Config(
         data_dir=folder / "data",
         cache_dir=folder / "cache",
-        server=Server(port=0),
         **{**OPEN_SETTINGS, **scripted, **settings},
     )
     async with open_deployment(config) as deployment:

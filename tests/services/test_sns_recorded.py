@@ -23,7 +23,9 @@ ROWS: list[dict[str, Any]] = [
 ELSEWHERE = re.compile(
     "FIFO topic|FIFO Topic|ContentBasedDeduplication|Platform|Endpoint does not exist|"
     "CustomUserData|Invalid attribute name|DefaultS|/ADM/|must be at most 256 characters|"
-    "Value null at 'attributes'|cannot be empty|must contain only characters 'a'|input incorrectly formatted|NAA"
+    "Value null at 'attributes'|cannot be empty|"
+    "must contain only characters 'a'|"
+    "input incorrectly formatted|NAA"
 )
 STAGED = [row for row in ROWS if not ELSEWHERE.search(row["message"])]
 SOURCE = re.compile(r'\(String\)"(.*)"; line', re.DOTALL)
@@ -188,7 +190,7 @@ async def test_every_recorded_error_is_given_again(client: Client) -> None:
         await client.ask("sns", "CreateTopic", Name="t")
         with pytest.raises(ClientError) as caught:
             await _scene(row)(client)
-        answer = caught.value.response
+        answer: Any = caught.value.response
         error = answer["Error"]
         given = (error["Code"], error["Message"], answer["ResponseMetadata"]["HTTPStatusCode"])
         # Rows without a status were recorded of bodies alone.
