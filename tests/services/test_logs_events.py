@@ -303,7 +303,7 @@ async def test_refusals_are_those_that_were_recorded(admin: Client, key: str) ->
     row = recorded(key)
     with pytest.raises(ClientError) as caught:
         await admin.ask("logs", operation, **params)
-    answer = caught.value.response
+    answer: Any = caught.value.response
     assert answer["Error"]["Code"] == row["code"]
     assert answer["Error"]["Message"] == row["message"]
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == row["status"]

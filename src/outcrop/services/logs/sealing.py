@@ -117,10 +117,6 @@ class Sealing:
         try:
             return await self._background.perform(caller, "kms", operation, asked)
         except AWSError as error:
-            if error.code == "NotFoundException":
-                raise invalid_parameter(
-                    f"The specified KMS Key Id could not be found. '{self._group.name}'"
-                ) from error
             raise ServiceError(
                 "AccessDeniedException",
                 "The specified KMS key does not exist or is not allowed to be used with Arn "
