@@ -19,6 +19,7 @@ class Trails:
     ) -> None:
         self.selectors = TrailSelectors(stores.resources)
         self.writer = TrailWriter(stores, catch_up)
+        self.selectors.on_change = self.writer.wake
         self.retention = TrailRetention(stores.resources, config.records.trail_days)
 
     async def load(self) -> None:

@@ -66,6 +66,9 @@ def resources_of(
     if service not in _TOLD_ACCOUNTS or params is None:
         return []
     found: list[dict[str, str]] = []
+    if service == "s3" and "key" in params and "bucketName" in params:
+        arn = f"arn:aws:s3:::{params['bucketName']}/{params['key']}"
+        found.append({"type": "AWS::S3::Object", "ARN": arn})
     for type, name in _named(service, params):
         arn = _bucket_arn(name) if service == "s3" else _arn(name, account, region)
         if arn is not None:

@@ -1,6 +1,6 @@
 """Which events a trail takes: by region, by its selectors, and of S3's objects by their ARNs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -91,9 +91,11 @@ class TrailSelectors:
 
     def __init__(self, resources: Resources) -> None:
         self._mirror = Mirror(resources, TOPIC, (Trail,))
-        self._mirror.on_change = self._changed
         self._version = -1
         self._of: dict[str, list[tuple[str | None, Selector]]] = {}
+        self.on_change: Callable[[], None] = _nothing
+        """Called when trails have changed."""
+        self._mirror.on_change = self._changed
 
     async def load(self) -> None:
         await self._mirror.load()
@@ -127,3 +129,8 @@ class TrailSelectors:
             selectors = [(where, each) for each in record.effective_selectors if each.objects]
             if selectors:
                 self._of.setdefault(trail.place.account, []).extend(selectors)
+        self.on_change()
+
+
+def _nothing() -> None:
+    pass

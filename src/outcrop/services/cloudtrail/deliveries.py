@@ -170,7 +170,9 @@ class Deliveries:
         try:
             await self._background.perform(_acting_for(trail), "s3", "PutObject", params, body=body)
         except AWSError as error:
-            changes = {error_field: error.code, "delivery_tried_at": self._clock()}
+            # As S3 calls it, whose errors these are.
+            code = error.code.removesuffix("Exception")
+            changes = {error_field: code, "delivery_tried_at": self._clock()}
             await self._note(trail, **changes)
             raise NotDelivered(f"{error.code}: {error.message}") from error
 

@@ -50,6 +50,8 @@ DIGEST_EVERY: Final = timedelta(hours=1)
 MOST_EVENTS: Final = 10_000
 """In one look, and so in one file."""
 
+_SOON_S: Final = 1.0
+
 _seq = trail_events.c.seq
 
 
@@ -66,7 +68,8 @@ class TrailWriter:
         self._clock = clock
         self._every_s = every_s
         self._looked_at: dict[str, int] = {}
-        self._closing = asyncio.Event()
+        self._closing = False
+        self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -74,13 +77,19 @@ class TrailWriter:
 
     async def close(self) -> None:
         """What is not cut yet is in the database, and the next start goes on from there."""
-        self._closing.set()
+        self._closing = True
+        self.wake()
         if self._task is not None:
             await self._task
             self._task = None
 
-    async def cut(self) -> None:
-        """Everything that was answered before, for every trail that is logging."""
+    def wake(self) -> None:
+        """A trail was changed: one that is stopped is not kept waiting for its last files."""
+        self._woken.set()
+
+    async def cut(self) -> bool:
+        """Everything that was answered before, for every trail that is logging. Whether one that
+        was stopped still has files to come."""
         await self._catch_up()
         async with self._stores.resources.reading() as view:
             trails = await view.list(Trail)
@@ -91,16 +100,22 @@ class TrailWriter:
             if trail.record.is_logging or state.is_stopping:
                 await self._cut_files(trail, state, end)
                 await self._cut_digests(trail, state)
+        async with self._stores.resources.reading() as view:
+            return any(item.record.is_stopping for item in await view.list(TrailState))
 
     async def _run(self) -> None:
-        while not self._closing.is_set():
+        pause_s = self._every_s
+        while not self._closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._every_s)
-                return
+                await asyncio.wait_for(self._woken.wait(), pause_s)
+                # What woke it is a request that is recorded when it has been answered.
+                self._woken.clear()
+                await asyncio.sleep(0 if self._closing else _SOON_S)
             try:
-                await self.cut()
+                pause_s = _SOON_S if await self.cut() else self._every_s
             except (StoreError, SQLAlchemyError, OSError) as error:
                 log.warning("trails are not written, and will be later: %s", error)
+                pause_s = self._every_s
 
     async def _cut_files(self, trail: Item[Trail], state: TrailState, end: int) -> None:
         arn = trail.arn or ""
