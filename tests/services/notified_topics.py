@@ -111,7 +111,9 @@ class Topics:
         text = "".join(
             f"{name}\n{members[name]}\n" for name in (*names, "TopicArn", "Type") if name in members
         )
-        digest = hashes.SHA1() if members["SignatureVersion"] == "1" else hashes.SHA256()
+        # SignatureVersion 1 is SHA-1.
+        sha_1 = hashes.SHA1()  # noqa: S303
+        digest = sha_1 if members["SignatureVersion"] == "1" else hashes.SHA256()
         signature = base64.b64decode(members["Signature"])
         key.verify(signature, text.encode(), padding.PKCS1v15(), digest)
         return True

@@ -42,7 +42,9 @@ class Signer:
         return certificate_path(self.certificate)
 
     def sign(self, text: str, version: str) -> str:
-        digest = hashes.SHA256() if version == "2" else hashes.SHA1()
+        # SignatureVersion 1 is SHA-1, which is what receivers of such messages check.
+        sha_1 = hashes.SHA1()  # noqa: S303
+        digest = hashes.SHA256() if version == "2" else sha_1
         made = self.key.sign(text.encode("utf-8", "surrogatepass"), padding.PKCS1v15(), digest)
         return base64.b64encode(made).decode()
 
