@@ -50,13 +50,14 @@ def env(
 ) -> None:
     """Print the environment variables that point AWS clients at this Outcrop."""
     with plain_errors():
-        variables = asyncio.run(_variables(read_config(data_dir, config), account, user))
+        variables = asyncio.run(client_variables(read_config(data_dir, config), account, user))
         typer.echo(f"unset {' '.join(_IN_THE_WAY)}")
         for name, value in variables.items():
             typer.echo(f"export {name}={shlex.quote(value)}")
 
 
-async def _variables(config: Config, account: str | None, user: str | None) -> dict[str, str]:
+async def client_variables(config: Config, account: str | None, user: str | None) -> dict[str, str]:
+    """What points a client at this Outcrop, as somebody of the account."""
     async with state_of(config) as state:
         chosen = account or state.foundation.account
         await state.stores.identities.get_account(chosen)

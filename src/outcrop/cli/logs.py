@@ -1,15 +1,17 @@
-"""``outcrop logs``: what requests came, from the request log."""
+"""``outcrop logs``: what requests came, from the request log; what invocation logs say, by SQL."""
 
 import sys
 from typing import Annotated
 
 import typer
 
+from outcrop.cli.log_queries import query
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
 from outcrop.cli.request_lines import Follower, Found, read_last, wants
 from outcrop.server.request_log import Line, log_files
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(query)
 
 _MS_PER_S = 1000
 
