@@ -34,9 +34,13 @@ class Latency:
 
     count: int = 0
     sum_ms: float = 0.0
+    least_ms: float = 0.0
+    most_ms: float = 0.0
     buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
 
     def add(self, latency_ms: float, times: int = 1) -> None:
+        self.least_ms = min(self.least_ms, latency_ms) if self.count else latency_ms
+        self.most_ms = max(self.most_ms, latency_ms)
         self.count += times
         self.sum_ms += latency_ms * times
         self.buckets[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += times

@@ -4,7 +4,7 @@ Counts are Bedrock's own (``metrics.names``), since the process began. Times are
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from prometheus_client import CollectorRegistry
@@ -55,10 +55,7 @@ class Counted:
     def of(cls, totals: Totals) -> "Counted":
         return cls(
             {name: dict(by_key) for name, by_key in totals.counts.items()},
-            {
-                key: Latency(one.count, one.sum_ms, list(one.buckets))
-                for key, one in totals.latencies.items()
-            },
+            {key: replace(one, buckets=list(one.buckets)) for key, one in totals.latencies.items()},
         )
 
 

@@ -24,6 +24,7 @@ from outcrop.server.invocation_logs import invocation_deliveries, invocation_spo
 from outcrop.server.public_url import find_public_url
 from outcrop.server.recorder import Follower, Recorder
 from outcrop.server.request_log import RequestLog
+from outcrop.server.tracing import open_tracer
 from outcrop.server.trails import Trails
 from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
@@ -100,7 +101,7 @@ async def open_records(
         await trails.load()
         yield Records(
             journal=journal,
-            followers=await asyncio.to_thread(_open_followers, config, stack),
+            followers=await _open_followers(config, totals, stack),
             keeps_prompts=config.records.requests and config.records.prompts,
             observing=Observing(
                 background=background,
@@ -138,12 +139,20 @@ def open_recorder(records: Records, stores: Stores, catalog: Callable[[], Catalo
     return recorder
 
 
-def _open_followers(config: Config, stack: AsyncExitStack) -> Sequence[Follower]:
-    if not config.records.requests:
-        return []
-    requests = RequestLog(config.data_dir, config.records)
-    stack.callback(requests.close)
-    return [requests]
+async def _open_followers(
+    config: Config, totals: Totals, stack: AsyncExitStack
+) -> Sequence[Follower]:
+    followers: list[Follower] = []
+    if config.records.requests:
+        requests = await asyncio.to_thread(RequestLog, config.data_dir, config.records)
+        stack.callback(requests.close)
+        followers.append(requests)
+    tracer = await asyncio.to_thread(open_tracer, config.telemetry, totals)
+    if tracer is not None:
+        tracer.start()
+        stack.push_async_callback(tracer.close)
+        followers.append(tracer)
+    return followers
 
 
 def _sinks(config: Config, stores: Stores, totals: Totals) -> Sequence[Sink]:
