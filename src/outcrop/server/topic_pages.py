@@ -3,7 +3,7 @@
 from typing import Final
 
 from outcrop.stores.opened import Stores
-from outcrop.topics.signatures import PATH, certificate_path, find_signing_key
+from outcrop.topics.certificates import PATH, certificate_path, find_signing_key
 from outcrop.wire.http import Request, Response
 
 _METHODS: Final = ("GET", "HEAD")

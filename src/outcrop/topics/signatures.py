@@ -6,7 +6,6 @@ AWS documents, in its order.
 
 import asyncio
 import base64
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,16 +18,12 @@ from cryptography.x509.oid import NameOID
 
 from outcrop.stores.failures import NameTaken
 from outcrop.stores.opened import Stores
-from outcrop.stores.resources import Place
 from outcrop.stores.topic_records import SigningKey
+from outcrop.topics.certificates import PLACE, certificate_path, find_signing_key
 from outcrop.topics.messages import Message
-
-PATH: Final = "/_outcrop/sns/"
-"""Below it the certificate is served to anyone."""
 
 _BITS: Final = 2048
 _VALID: Final = timedelta(days=3650)
-_PLACE: Final = Place("", "", "signing")
 _CONTEXT: Final = b"sns signing key"
 
 
@@ -74,7 +69,7 @@ class Signers:
         record = SigningKey(certificate=certificate, key=self._stores.sealer.seal(der, _CONTEXT))
         try:
             async with self._stores.resources.writing() as transaction:
-                await transaction.add(record, _PLACE)
+                await transaction.add(record, PLACE)
         except NameTaken:
             # Another process of the deployment made one in between.
             made = await find_signing_key(self._stores)
@@ -82,16 +77,6 @@ class Signers:
                 raise
             return made
         return record
-
-
-async def find_signing_key(stores: Stores) -> SigningKey | None:
-    async with stores.resources.reading() as view:
-        found = await view.find(SigningKey, _PLACE)
-    return found.record if found else None
-
-
-def certificate_path(certificate: bytes) -> str:
-    return f"{PATH}SimpleNotificationService-{hashlib.sha256(certificate).hexdigest()[:32]}.pem"
 
 
 def signed_text(message: Message, subscribe_url: str | None) -> str:
