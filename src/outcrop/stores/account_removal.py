@@ -20,6 +20,7 @@ from outcrop.stores.iam_records import (
     ServiceCredentialRecord,
     UserRecord,
 )
+from outcrop.stores.invocation_rows import remove_invocation_rows
 from outcrop.stores.kms_records import KmsAlias, KmsGrant, KmsKey
 from outcrop.stores.log_records import HELD as LOGS, LogGroup
 from outcrop.stores.log_rows import remove_log_rows
@@ -143,6 +144,7 @@ async def _remove_all(transaction: Transaction, account: str) -> None:
     await remove_trail_rows(transaction, account)
     await remove_queue_rows(transaction, account)
     await remove_metric_rows(transaction, account)
+    await remove_invocation_rows(transaction, account)
     for kind in HELD:
         for item in await transaction.list(kind, account=account):
             await transaction.remove(kind, item.place)
