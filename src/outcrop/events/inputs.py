@@ -200,7 +200,7 @@ def _in_quotes(value: Any) -> str:
     if isinstance(value, str):
         return write_json(value)[1:-1]
     # As AWS puts objects into texts: without their own quotation marks.
-    return write_json(value).replace('"', "")
+    return write_json(write_json(value).replace('"', ""))[1:-1]
 
 
 def _outside(value: Any, *, as_json: bool) -> str:

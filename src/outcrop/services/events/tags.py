@@ -8,7 +8,7 @@ from outcrop.errors import ValidationException
 from outcrop.services.call import Call
 from outcrop.services.events.references import find_bus, get_rule, no_bus, not_found
 from outcrop.services.operation import operation
-from outcrop.stores.event_records import EventBus, EventRule, read_bus, read_rule_arn
+from outcrop.stores.event_records import EventBus, read_bus, read_rule_arn
 from outcrop.stores.resources import Item, Place, Transaction, View
 
 _MOST: Final = 50
