@@ -224,3 +224,16 @@ async def test_a_disk_that_takes_nothing_fails_no_call(
     await admin.ask("bedrock-runtime", "InvokeModel", **titan())
     told = [line for line in caplog.messages if "not recorded" in line]
     assert len(told) == 1
+
+
+async def test_what_is_no_utf_8_is_recorded_like_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_inside(tmp_path, monkeypatch) as inside:
+        client = inside.client(ADMIN)
+        params = {"modelId": "amazon.titan-text-express-v1", "body": b'{"inputText": "x"}'}
+        request = client.request("bedrock-runtime", "InvokeModel", **params)
+        request.headers = (*request.headers, ("x-amzn-bedrock-trace", "\udcff"))
+        assert (await inside.app.handle(request)).status == 400
+        await inside.deployment.records.consumer.catch_up()
+        assert inside.deployment.recorder.in_flight == 0

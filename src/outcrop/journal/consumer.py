@@ -12,10 +12,11 @@ from typing import Final, Protocol
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from outcrop.journal.files import START, Journal, Position
 from outcrop.journal.records import CallRecord, decode
+from outcrop.stores.database import DatabaseUnusable
 from outcrop.stores.failures import StoreError
 from outcrop.stores.resources import Resources, Transaction
 from outcrop.stores.tables import journal_cursor
@@ -103,8 +104,17 @@ class Consumer:
                         sa.select(journal_cursor).where(journal_cursor.c.name == _NAME)
                     )
                 ).first()
-            self._position = Position(row.segment, row.offset) if row else START
+            found = Position(row.segment, row.offset) if row else START
+            self._position = self._within(found)
         return self._position
+
+    def _within(self, position: Position) -> Position:
+        """The journal may be an older one than the database's, or a new one: what this process
+        appended is new in any case."""
+        if position <= self._journal.opened_at:
+            return position
+        log.warning("the journal ends before what was read of it; reading begins with this start")
+        return self._journal.opened_at
 
     async def _take(self) -> bool:
         before = await self._find_position()
@@ -112,12 +122,13 @@ class Consumer:
         if after == before:
             return False
         records = [record for each in raw if (record := _decoded(each)) is not None]
+        sinks = self._sinks if records else ()
         async with self._resources.writing() as transaction:
-            for sink in self._sinks:
+            for sink in sinks:
                 await _give(sink, records, transaction)
             await _keep(transaction, after)
         self._position = after
-        for sink in self._sinks:
+        for sink in sinks:
             sink.taken()
         await asyncio.to_thread(self._journal.forget_before, after)
         return True
@@ -128,7 +139,8 @@ async def _give(sink: Sink, records: Sequence[CallRecord], transaction: Transact
     try:
         async with transaction.connection.begin_nested():
             await sink.take(records, transaction)
-    except (StoreError, SQLAlchemyError, OSError):
+    except (DatabaseUnusable, OperationalError, InterfaceError, OSError):
+        # Of the database or the disk: all is tried again when they work.
         raise
     except Exception:
         # The last resort, as of a request: what is wrong is logged whole, and the rest goes on.
@@ -147,7 +159,7 @@ async def _keep(transaction: Transaction, position: Position) -> None:
 def _decoded(raw: bytes) -> CallRecord | None:
     try:
         return decode(raw)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         log.exception("a record of the journal cannot be read; it is passed over")
         return None
 

@@ -148,7 +148,7 @@ class Recorder:
                 principal=call.caller.arn,
                 status=error.status if error else 200,
                 error_code=error.code if error else "",
-                error_message=str(error) if error else "",
+                error_message=_text(str(error)) if error else "",
                 trail=trail,
             )
         )
@@ -162,13 +162,13 @@ class Recorder:
             began_us=passage.began_ns // 1000,
             took_us=(time.time_ns() - passage.began_ns) // 1000,
             account=account,
-            region=passage.region,
+            region=_text(passage.region),
             service=match.operation.service.name if match else "",
             operation=match.operation.name if match else "",
             principal=caller.arn if caller else "",
             status=passage.status,
             error_code=error.code if error else "",
-            error_message=str(error) if error else "",
+            error_message=_text(str(error)) if error else "",
             trail=self._trail(passage),
             invocation=invocation,
             content=self._content(passage, invocation, account),
@@ -217,6 +217,11 @@ class Recorder:
         if self._failing:
             log.error("requests are recorded again; those in between are not")
         self._failing = False
+
+
+def _text(text: str) -> str:
+    """Refusals repeat what clients sent, which need not be UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _is_inference(match: Match | None) -> bool:
