@@ -18,7 +18,7 @@ from outcrop.stores.resources import Record
 OTHER = "210987654321"
 # In no account, or with a bucket, which nobody takes along.
 ELSEWHERE = {
-    *("accounts:closed", "health:event", "iam:service-control-policy"),
+    *("accounts:closed", "health:event", "iam:service-control-policy", "sns:signing-key"),
     *("s3:bucket", "s3:data-key", "s3:upload"),
     *("capacity:engine-rate", "capacity:reservation", "trail:operator-action"),
     "cloudtrail:signing-key",
