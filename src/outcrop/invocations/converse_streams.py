@@ -5,7 +5,7 @@ A stream that broke off has the blocks that came, without what its end would hav
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,16 +14,46 @@ import msgspec
 _ECHOED: Final = ("metrics", "usage", "trace", "performanceConfig", "serviceTier")
 """What ends a stream is told of by the answer itself, in AWS's order."""
 
-Members = Mapping[str, Any]
+Members = dict[str, Any]
+
+
+class _Start(msgspec.Struct, rename="camel", gc=False):
+    content_block_index: int
+    start: Members
+
+
+class _Delta(msgspec.Struct, rename="camel", gc=False):
+    content_block_index: int
+    delta: Members
+
+
+class _MessageStart(msgspec.Struct, gc=False):
+    role: str
+
+
+class _Event(msgspec.Struct, rename="camel", gc=False):
+    """One of its members is there. Errors within the stream are no part of the answer."""
+
+    content_block_delta: _Delta | None = None
+    content_block_start: _Start | None = None
+    message_start: _MessageStart | None = None
+    message_stop: Members | None = None
+    metadata: Members | None = None
+
+
+_decode: Final = msgspec.json.Decoder(list[_Event]).decode
 
 
 def fold(events: bytes) -> bytes | None:
     """``events`` is a JSON array; the answer as JSON, None where the stream had not begun. Raises
     msgspec's errors for what is no such array."""
     folded = _Fold()
-    for event in msgspec.json.decode(events, type=list[dict[str, Any]]):
-        for name, members in event.items():
-            folded.feed(name, members)
+    for event in _decode(events):
+        # A delta for each token: most of all that is logged.
+        if event.content_block_delta is not None:
+            folded.add(event.content_block_delta)
+        else:
+            folded.feed(event)
     body = folded.render()
     return None if body is None else msgspec.json.encode(body)
 
@@ -70,21 +100,22 @@ class _Fold:
     stop: Members = field(default_factory=dict[str, Any])
     end: Members = field(default_factory=dict[str, Any])
 
-    def feed(self, name: str, members: Members) -> None:
-        """Errors within the stream are no part of the answer."""
-        match name:
-            case "messageStart":
-                self.role = members["role"]
-            case "contentBlockStart":
-                self._block(members).start = members["start"]
-            case "contentBlockDelta":
-                self._block(members).deltas.append(members["delta"])
-            case "messageStop":
-                self.stop = members
-            case "metadata":
-                self.end = members
-            case _:
-                pass
+    def add(self, delta: _Delta) -> None:
+        block = self.blocks.get(delta.content_block_index)
+        if block is None:
+            block = self.blocks[delta.content_block_index] = _Block()
+        block.deltas.append(delta.delta)
+
+    def feed(self, event: _Event) -> None:
+        if event.message_start is not None:
+            self.role = event.message_start.role
+        if event.content_block_start is not None:
+            start = event.content_block_start
+            self.blocks.setdefault(start.content_block_index, _Block()).start = start.start
+        if event.message_stop is not None:
+            self.stop = event.message_stop
+        if event.metadata is not None:
+            self.end = event.metadata
 
     def render(self) -> dict[str, Any] | None:
         if self.role is None:
@@ -92,9 +123,6 @@ class _Fold:
         content = [block.render() for _, block in sorted(self.blocks.items())]
         told = {name: self.end[name] for name in _ECHOED if name in self.end}
         return {"output": {"message": {"role": self.role, "content": content}}, **self.stop, **told}
-
-    def _block(self, members: Members) -> _Block:
-        return self.blocks.setdefault(int(members["contentBlockIndex"]), _Block())
 
 
 def _read_input(written: str) -> Any:
