@@ -121,10 +121,29 @@ def test_terms_are_looked_for_anywhere(pattern: str, message: str, matches: bool
 @pytest.mark.parametrize(
     "pattern",
     [
-        *("{", "{}", "{ $.a }", "{ $.a = }", "{ $.a > x }", "{ $. = 1 }", "{ $.a = 1 ", "{ $.a[ = 1 }"),
+        *(
+            "{",
+            "{}",
+            "{ $.a }",
+            "{ $.a = }",
+            "{ $.a > x }",
+            "{ $. = 1 }",
+            "{ $.a = 1 ",
+            "{ $.a[ = 1 }",
+        ),
         *("{ $.a = 1 } x", "{ $.a = 1 && }", "{ a = 1 }", "{ $.a IS 5 }", "{ $.a = %( % }"),
         *("[", "[a", "[]", "[a=]", "[a=1 b]", "[..., ...]", "[a=1 || b=2]", "[a] x"),
-        *("foo-bar", "a.b", '"open', "%open", "?", "- a", "%(a)%", "%[%", "{" + "(" * 100 + "$.a=1"),
+        *(
+            "foo-bar",
+            "a.b",
+            '"open',
+            "%open",
+            "?",
+            "- a",
+            "%(a)%",
+            "%[%",
+            "{" + "(" * 100 + "$.a=1",
+        ),
         "x" * 1025,
     ],
 )
@@ -140,7 +159,19 @@ def test_a_term_with_other_characters_is_named() -> None:
 
 
 PIECES = st.sampled_from(
-    [*"{}[]()$.,=!<>|&*?-%\"'\\ ", "$.a", "&&", "||", "IS", "NULL", "NOT", "EXISTS", "...", "a", "1"]
+    [
+        *"{}[]()$.,=!<>|&*?-%\"'\\ ",
+        "$.a",
+        "&&",
+        "||",
+        "IS",
+        "NULL",
+        "NOT",
+        "EXISTS",
+        "...",
+        "a",
+        "1",
+    ]
 )
 MESSAGES = st.one_of(st.text(), st.just(EVENT), st.just(LINE), st.just('{"a":{"a":[1,"x"]}}'))
 

@@ -13,7 +13,8 @@ from running_gateways import ACCOUNT
 from statements import OTHER
 
 from outcrop.logs.retention import DAY_MS, Retention
-from outcrop.stores.tables import log_events
+from outcrop.stores.account_removal import remove_account
+from outcrop.stores.tables import log_events, log_streams
 
 ERRORS = Path(__file__).resolve().parents[2] / "../shared/aws-errors.jsonl"
 
@@ -348,3 +349,17 @@ async def test_groups_of_other_accounts_and_regions_are_not_seen(
 
 
 FULL = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
+
+
+async def test_the_events_of_a_removed_account_go_with_it(inside: Inside) -> None:
+    client = inside.client(await inside.user(OTHER, "writer", FULL))
+    await make_stream(client)
+    await put(client, "one")
+    await client.ask("logs", "CreateLogStream", logGroupName=GROUP, logStreamName="two")
+    await put(client, "two", stream="two")
+    await client.ask("logs", "DeleteLogStream", logGroupName=GROUP, logStreamName="two")
+    resources = inside.deployment.state.stores.resources
+    await remove_account(resources, OTHER, force=True)
+    async with resources.reading() as view:
+        assert await view.connection.scalar(sa.select(sa.func.count(log_events.c.id))) == 0
+        assert await view.connection.scalar(sa.select(sa.func.count(log_streams.c.id))) == 0

@@ -63,6 +63,10 @@ class Run:
     def __init__(self, commands: Sequence[Command], limit: int = MOST_ROWS) -> None:
         self._stages = [_stage(command) for command in (*commands, Limit(limit))]
         _bound_sorts(self._stages)
+        # What comes so far has passed the filters.
+        self._counted = next(
+            each for each in self._stages if isinstance(each, (_Limit, _Sort, _Stats))
+        )
         self._rows: list[Row] = []
         self.matched = 0
         self._is_aggregated = any(isinstance(each, Stats) for each in commands)
@@ -78,29 +82,26 @@ class Run:
         return False
 
     def feed(self, events: Iterable[Mapping[str, Value]]) -> None:
-        for event in events:
-            for row, is_matched in self._through([Row(dict(event))], 0):
-                if is_matched:
-                    self._rows.append(row)
+        self._rows.extend(self._through((Row(dict(event)) for event in events), 0))
 
     def rows(self) -> list[list[dict[str, str]]]:
         """Field and value of each, as GetQueryResults gives them."""
         for number, stage in enumerate(self._stages):
-            for row, _ in self._through(stage.end(), number + 1):
-                self._rows.append(row)
+            self._rows.extend(self._through(stage.end(), number + 1))
         return [self._rendered(row) for row in self._rows]
 
-    def _through(self, rows: Iterable[Row], start: int) -> Iterator[tuple[Row, bool]]:
+    def _through(self, rows: Iterable[Row], start: int) -> Iterator[Row]:
+        """Those that pass all stages from ``start`` on."""
         for row in rows:
             passing: Row | None = row
             for stage in self._stages[start:]:
-                if passing is None:
-                    break
-                if start == 0 and isinstance(stage, (_Limit, _Sort, _Stats)) and stage.is_first:
+                if stage is self._counted and start == 0:
                     self.matched += 1
                 passing = stage.take(passing)
+                if passing is None:
+                    break
             if passing is not None:
-                yield passing, True
+                yield passing
 
     def _rendered(self, row: Row) -> list[dict[str, str]]:
         if self._is_aggregated:
@@ -116,8 +117,6 @@ class Run:
 
 
 class _Stage:
-    is_first = False
-
     def take(self, row: Row) -> Row | None:
         """What goes on to the next stage now."""
         raise NotImplementedError
@@ -319,8 +318,6 @@ def _bound_sorts(stages: Sequence[_Stage]) -> None:
     for stage, following in pairwise(stages):
         if isinstance(stage, _Sort) and isinstance(following, _Limit):
             stage.most = following.left
-    first = next(each for each in stages if isinstance(each, (_Limit, _Sort, _Stats)))
-    first.is_first = True
 
 
 def _percentile(values: list[float], percent: float) -> float | None:
