@@ -5,12 +5,13 @@ events and EventBridge").
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from outcrop.stores.alarm_records import Alarm
+from outcrop.stores.alarm_records import Alarm, alarm_arn
 from outcrop.stores.resources import Item
 
 _MOST_SUBJECT: Final = 100
@@ -44,23 +45,33 @@ def topic_message(alarm: Item[Alarm], former: Alarm, region_name: str) -> str:
     return msgspec.json.encode(message).decode()
 
 
-def alarm_event(alarm: Item[Alarm], former: Alarm) -> dict[str, Any]:
-    """The event but for its envelope's ``id`` and ``version``, which the bus gives."""
-    record = alarm.record
-    return {
-        "detail-type": "CloudWatch Alarm State Change",
-        "source": "aws.cloudwatch",
-        "account": alarm.place.account,
-        "time": record.state_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": alarm.place.region,
-        "resources": [alarm.arn],
-        "detail": {
+@dataclass(frozen=True, slots=True)
+class AlarmEvent:
+    """What the account's default bus is given."""
+
+    account: str
+    region: str
+    alarm_arn: str
+    time: datetime
+    detail: Mapping[str, Any]
+    source: str = "aws.cloudwatch"
+    detail_type: str = "CloudWatch Alarm State Change"
+
+
+def alarm_event(alarm: Item[Alarm], former: Alarm) -> AlarmEvent:
+    place = alarm.place
+    return AlarmEvent(
+        account=place.account,
+        region=place.region,
+        alarm_arn=alarm_arn(place.region, place.account, place.name),
+        time=alarm.record.state_at,
+        detail={
             "alarmName": alarm.name,
             "configuration": _configuration(alarm),
             "previousState": _state(former),
-            "state": _state(record),
+            "state": _state(alarm.record),
         },
-    }
+    )
 
 
 def render_time(time: datetime) -> str:

@@ -11,7 +11,13 @@ import msgspec
 import sqlalchemy as sa
 
 from outcrop.jobs.queue import submit
-from outcrop.metrics.alarm_messages import alarm_event, render_time, topic_message, topic_subject
+from outcrop.metrics.alarm_messages import (
+    AlarmEvent,
+    alarm_event,
+    render_time,
+    topic_message,
+    topic_subject,
+)
 from outcrop.stores.alarm_records import Alarm, State
 from outcrop.stores.resources import Item, Transaction
 from outcrop.stores.tables import alarm_history, to_ms
@@ -27,7 +33,7 @@ _ACTIONS: Final[Mapping[State, str]] = {
     "INSUFFICIENT_DATA": "InsufficientDataActions",
 }
 
-Announce = Callable[[Transaction, Mapping[str, Any]], Awaitable[None]]
+Announce = Callable[[Transaction, AlarmEvent], Awaitable[None]]
 """Gives an event to the account's default bus, in the transaction."""
 RegionName = Callable[[str], str]
 """What people call a region (``us-east-1`` is "US East (N. Virginia)")."""

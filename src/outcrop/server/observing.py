@@ -29,7 +29,7 @@ from outcrop.server.trails import Trails
 from outcrop.services.background import Background
 from outcrop.services.bedrock_runtime.invocations import find_invocation
 from outcrop.services.cloudtrail.deliveries import job_kinds as trail_deliveries
-from outcrop.services.cloudwatch.telling import TELLING, job_kinds as alarm_deliveries
+from outcrop.services.cloudwatch.telling import job_kinds as alarm_deliveries, telling
 from outcrop.services.events.deliveries import job_kinds as event_deliveries
 from outcrop.services.logs.subscriptions import job_kinds as log_deliveries
 from outcrop.services.observing import Observing
@@ -118,7 +118,7 @@ async def open_records(
             queues=queues,
             logs=logs,
             retention=Retention(stores.database, config.records.metric_days),
-            alarms=AlarmWatch(stores.resources, consumer.catch_up, TELLING),
+            alarms=AlarmWatch(stores.resources, consumer.catch_up, telling(buses)),
         )
 
 

@@ -11,7 +11,7 @@ from outcrop.metrics.alarm_states import Verdict, change_state
 from outcrop.services.call import Call
 from outcrop.services.cloudwatch.paging import page_of
 from outcrop.services.cloudwatch.refusals import refuse
-from outcrop.services.cloudwatch.telling import TELLING
+from outcrop.services.cloudwatch.telling import telling
 from outcrop.services.operation import operation
 from outcrop.stores.alarm_records import Alarm
 from outcrop.stores.resources import Place
@@ -34,7 +34,7 @@ async def set_alarm_state(call: Call, params: Mapping[str, Any]) -> dict[str, An
             # Recorded: no text.
             raise ServiceError("ResourceNotFound", "")
         verdict = Verdict(params["StateValue"], params["StateReason"], data)
-        await change_state(transaction, alarm, verdict, call.now, TELLING)
+        await change_state(transaction, alarm, verdict, call.now, telling(call.observing.events))
     return {}
 
 

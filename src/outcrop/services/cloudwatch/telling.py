@@ -7,8 +7,10 @@ from typing import Any, cast
 from botocore.loaders import Loader
 
 from outcrop.errors import AWSError
+from outcrop.events.bus import EventBuses, service_event
 from outcrop.jobs.delivery import Clock, NotDelivered, delivery, now as utc_now
 from outcrop.jobs.queue import Job, JobKind
+from outcrop.metrics.alarm_messages import AlarmEvent
 from outcrop.metrics.alarm_states import ACTION, Telling, write_history
 from outcrop.services.background import Background
 from outcrop.services.service_callers import CLOUDWATCH, service_caller
@@ -32,11 +34,12 @@ def region_name(region: str) -> str:
     return _region_names().get(region, region)
 
 
-async def announce(transaction: Transaction, event: Mapping[str, Any]) -> None:
-    """Gives an event to the default bus of its account."""
+def telling(buses: EventBuses) -> Telling:
+    async def announce(transaction: Transaction, event: AlarmEvent) -> None:
+        entry = service_event(event.source, event.detail_type, [event.alarm_arn], event.detail)
+        await buses.publish(transaction, event.account, event.region, entry | {"time": event.time})
 
-
-TELLING = Telling(announce, region_name)
+    return Telling(announce, region_name)
 
 
 def job_kinds(
