@@ -194,3 +194,100 @@ async def test_what_outcrop_does_not_have_is_refused_by_name(trailing: Trailing)
         "InvalidTrailNameException"
     )
     assert await code_of(admin, "GetTrail", Name="other") == "TrailNotFoundException"
+
+
+async def test_a_topic_is_told_of_each_file_and_a_log_group_gets_the_events(
+    inside: Inside, trailing: Trailing
+):
+    admin = trailing.admin
+    topic = (await admin.ask("sns", "CreateTopic", Name="files"))["TopicArn"]
+    allowed = {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}}
+    policy = {**allowed, "Action": "SNS:Publish", "Resource": topic}
+    await admin.ask(
+        "sns",
+        "SetTopicAttributes",
+        TopicArn=topic,
+        AttributeName="Policy",
+        AttributeValue=json.dumps({"Version": "2012-10-17", "Statement": [policy]}),
+    )
+    await admin.ask("logs", "CreateLogGroup", logGroupName="trail")
+    group = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:trail:*"
+    trust = {**allowed, "Action": "sts:AssumeRole"}
+    stream = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:trail:log-stream:{ACCOUNT}_CloudTrail_*"
+    actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    writes = {"Effect": "Allow", "Action": actions, "Resource": stream}
+    role = await inside.role(
+        ACCOUNT,
+        "trail-logs",
+        json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        json.dumps({"Version": "2012-10-17", "Statement": [writes]}),
+    )
+    await trailing.make_bucket()
+    await trailing.make_trail(
+        SnsTopicName="files", CloudWatchLogsLogGroupArn=group, CloudWatchLogsRoleArn=role
+    )
+    await admin.ask("bedrock", "ListFoundationModels")
+    await trailing.write()
+    found = await admin.ask(
+        "logs",
+        "GetLogEvents",
+        logGroupName="trail",
+        logStreamName=f"{ACCOUNT}_CloudTrail_us-east-1",
+    )
+    names = [json.loads(each["message"])["eventName"] for each in found["events"]]
+    assert names.count("ListFoundationModels") == 1
+    status = await admin.ask("cloudtrail", "GetTrailStatus", Name=NAME)
+    assert status["LatestNotificationTime"]
+    assert status["LatestCloudWatchLogsDeliveryTime"]
+
+
+async def test_files_are_encrypted_under_the_key_of_the_trail(trailing: Trailing):
+    admin = trailing.admin
+    owner = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    writes = {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudtrail.amazonaws.com"},
+        "Action": "kms:GenerateDataKey*",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:SourceArn": ARN}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [owner]})
+    key = (await admin.ask("kms", "CreateKey", Policy=policy))["KeyMetadata"]["Arn"]
+    await trailing.make_bucket()
+    asked = {"Name": NAME, "S3BucketName": BUCKET, "KmsKeyId": key}
+    assert await code_of(admin, "CreateTrail", **asked) == "InsufficientEncryptionPolicyException"
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [owner, writes]})
+    await admin.ask("kms", "PutKeyPolicy", KeyId=key, Policy=policy)
+    await trailing.make_trail(KmsKeyId=key)
+    await trailing.write()
+    request = admin.request("s3", "HeadObject", Bucket=BUCKET, Key=(await trailing.log_keys())[0])
+    headers = (await admin.app.handle(request)).headers
+    assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == key
+    assert (await trailing.delivered())[0]["eventName"] == "StartLogging"
+
+
+async def test_tags_of_a_trail_are_kept_and_decide(inside: Inside, trailing: Trailing):
+    await trailing.make_bucket()
+    await trailing.make_trail(TagsList=[{"Key": "team", "Value": "audit"}])
+    admin = trailing.admin
+    await admin.ask("cloudtrail", "AddTags", ResourceId=ARN, TagsList=[{"Key": "k", "Value": "v"}])
+    await admin.ask("cloudtrail", "RemoveTags", ResourceId=ARN, TagsList=[{"Key": "k"}])
+    listed = await admin.ask("cloudtrail", "ListTags", ResourceIdList=[ARN])
+    assert listed["ResourceTagList"][0]["TagsList"] == [{"Key": "team", "Value": "audit"}]
+    allowed = {
+        "Effect": "Allow",
+        "Action": "cloudtrail:StopLogging",
+        "Resource": ARN,
+        "Condition": {"StringEquals": {"aws:ResourceTag/team": "${aws:PrincipalTag/team}"}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    other = inside.client(await inside.user(ACCOUNT, "other", policy))
+    assert await code_of(other, "StopLogging", Name=NAME) == "AccessDeniedException"
+    assert await code_of(other, "DeleteTrail", Name=NAME) == "AccessDeniedException"
+    await admin.ask("iam", "TagUser", UserName="other", Tags=[{"Key": "team", "Value": "audit"}])
+    await other.ask("cloudtrail", "StopLogging", Name=NAME)
