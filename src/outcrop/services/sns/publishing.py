@@ -20,7 +20,7 @@ from outcrop.services.sns.requests import Params, get_topic, invalid, list_subsc
 from outcrop.services.sns.subscription_settings import filter_of
 from outcrop.stores.kms_managed import ensure_managed_key
 from outcrop.stores.kms_records import read_reference
-from outcrop.stores.resources import Item, Transaction
+from outcrop.stores.resources import Item
 from outcrop.stores.topic_records import Protocol, Subscription, Topic
 from outcrop.topics.filter_matching import attributes_pass, body_passes
 from outcrop.topics.messages import (
@@ -181,24 +181,29 @@ def _check_ids(ids: Sequence[str]) -> None:
 async def _send(call: Call, topic_arn: str, messages: Sequence[Published]) -> None:
     async with call.stores.resources.reading() as view:
         topic = await get_topic(view, call, topic_arn)
+        held = await list_subscriptions_of(view, topic.arn or "")
+    # Asked for also where nobody has subscribed: who may not use the key may not publish.
     key = await _data_key(call, topic)
-    async with call.stores.resources.writing() as transaction:
-        for subscription in await list_subscriptions_of(transaction, topic.arn or ""):
-            if subscription.record.state == "confirmed":
-                for published in messages:
-                    await _submit(transaction, call, subscription, published, key)
+    deliveries = [
+        (subscription.arn or "", delivery)
+        for subscription in held
+        if subscription.record.state == "confirmed"
+        for published in messages
+        if (delivery := _find_delivery(call, subscription, published, key)) is not None
+    ]
+    if deliveries:
+        async with call.stores.resources.writing() as transaction:
+            for arn, delivery in deliveries:
+                await submit_delivery(transaction, arn, delivery)
 
 
-async def _submit(
-    transaction: Transaction,
-    call: Call,
-    subscription: Item[Subscription],
-    published: Published,
-    key: DataKey | None,
-) -> None:
+def _find_delivery(
+    call: Call, subscription: Item[Subscription], published: Published, key: DataKey | None
+) -> Delivery | None:
+    """None where the subscription's filter does not let the message pass."""
     body = _body_for(published, subscription.record.protocol)
     if not _passes(subscription.record, published, body):
-        return
+        return None
     arn = subscription.parent
     message = Message(
         id=published.id,
@@ -209,15 +214,14 @@ async def _submit(
         attributes=published.attributes,
     )
     text = encode_message(message)
-    delivery = Delivery(topic_arn=arn, message=text)
-    if key is not None:
-        sealed = Sealed(
-            body=seal_message(key.plaintext, text, arn),
-            data_key=key.ciphertext,
-            key_arn=key.key_arn,
-        )
-        delivery = Delivery(topic_arn=arn, sealed=sealed)
-    await submit_delivery(transaction, subscription.arn or "", delivery)
+    if key is None:
+        return Delivery(topic_arn=arn, message=text)
+    sealed = Sealed(
+        body=seal_message(key.plaintext, text, arn),
+        data_key=key.ciphertext,
+        key_arn=key.key_arn,
+    )
+    return Delivery(topic_arn=arn, sealed=sealed)
 
 
 def _body_for(published: Published, protocol: Protocol) -> str:
