@@ -132,7 +132,7 @@ async def test_fifo_queues_get_the_group_of_their_target(world: World) -> None:
     url = made["QueueUrl"]
     await client.ask("events", "PutRule", Name="orders", EventPattern='{"source":["shop"]}')
     await allow(client, url, RULE)
-    target = {"Id": "q", "Arn": await queue_arn(client, url)}
+    target: dict[str, Any] = {"Id": "q", "Arn": await queue_arn(client, url)}
     with pytest.raises(ClientError, match="SqsParameters must be specified"):
         await client.ask("events", "PutTargets", Rule="orders", Targets=[target])
     target["SqsParameters"] = {"MessageGroupId": "g"}

@@ -57,7 +57,8 @@ async def create_connection(call: Call, params: Mapping[str, Any]) -> dict[str, 
             item = await transaction.add(record, place, arn=arn)
         except NameTaken as error:
             raise already_there(f"Connection {place.name} already exists.") from error
-    return _state(item)
+    # Of this answer alone the model does not have it.
+    return {key: value for key, value in _state(item).items() if key != "LastAuthorizedTime"}
 
 
 @operation
