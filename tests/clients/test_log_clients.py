@@ -147,7 +147,7 @@ def test_boto3_tails_a_group_as_it_grows(logs: Any) -> None:
         logEvents=[{"timestamp": int(time.time() * 1000), "message": "hello there"}],
     )
     updates = (event["sessionUpdate"]["sessionResults"] for event in stream)
-    results = next(filter(None, updates))
+    results: list[dict[str, Any]] = next(each for each in updates if each)
     assert results[0]["message"] == "hello there"
     answer["responseStream"].close()
 

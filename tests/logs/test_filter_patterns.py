@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -210,9 +211,7 @@ def test_any_characters_are_a_pattern_or_refused(pattern: str) -> None:
 )
 def test_hostile_patterns_and_messages_end_soon(pattern: str, message: str) -> None:
     began = time.process_time()
-    try:
+    with suppress(InvalidPattern):
         compile_pattern(pattern).matches(message)
-    except InvalidPattern:
-        pass
     # Linear work takes a fraction of a second of one processor; exponential work none at all.
     assert time.process_time() - began < 20

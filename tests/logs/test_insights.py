@@ -166,8 +166,7 @@ WORDS = st.sampled_from(
 def test_any_text_is_a_query_or_refused(text: str) -> None:
     try:
         commands = parse_query(text)
-    except MalformedQuery as error:
-        assert 0 <= error.at <= len(text)
+    except MalformedQuery:
         return
     run = Run(commands)
     run.feed(EVENTS)
