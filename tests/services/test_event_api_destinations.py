@@ -19,8 +19,10 @@ from event_worlds import PATTERN, allow, put, queue, queue_arn, received
 from in_process import ADMIN, Client, Inside, running_inside
 from running_gateways import ACCOUNT
 
+from outcrop.jobs.delivery import NotDelivered
 from outcrop.jobs.runner import JobRunner, Pace
 from outcrop.services.events.deliveries import job_kinds
+from outcrop.services.events.http_requests import Sent, ask
 
 Answer = Callable[[web.Request], int]
 TRUST = {
@@ -246,3 +248,11 @@ async def test_what_an_endpoint_does_not_take_is_a_dead_letter(
     assert message is not None
     assert str(status) in message["MessageAttributes"]["ERROR_MESSAGE"]["StringValue"]
     assert [url for _, url, _, _ in world.api.requests] == ["/in"] * tries
+
+
+@pytest.mark.parametrize(
+    "url", ["https://169.254.169.254/", "https://[fe80::1]/", "http://127.0.0.1/"]
+)
+async def test_link_local_addresses_and_plain_http_are_never_asked(url: str) -> None:
+    with pytest.raises(NotDelivered, match="is not asked"):
+        await ask(Sent("POST", url, {}, b""))

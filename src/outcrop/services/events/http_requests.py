@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -66,6 +67,10 @@ class _Resolver(AbstractResolver):
 
 async def ask(request: Sent, tls: ssl.SSLContext | None = None) -> Answered:
     """Raises ``NotDelivered`` where no answer comes."""
+    parts = urlsplit(request.url)
+    # Of addresses in figures no resolver is asked.
+    if parts.scheme != "https" or is_refused_host(parts.hostname or ""):
+        raise NotDelivered(f"{parts.scheme}://{parts.hostname} is not asked.")
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     connector = aiohttp.TCPConnector(
         resolver=_Resolver(), ssl=tls if tls is not None else True, family=socket.AF_UNSPEC
