@@ -228,10 +228,12 @@ async def test_a_kms_key_seals_bodies_and_whoever_may_not_use_it_reads_nothing(
     )
     reader = inside.client(await inside.user(ACCOUNT, "reader", policy))
     with pytest.raises(ClientError) as caught:
-        await receive(reader, url, VisibilityTimeout=0)
+        await receive(reader, url)
     assert cast(Any, caught.value).response["Error"]["Code"] == "KMS.AccessDeniedException"
-    [message] = await receive(sqs, url)
+    # Whoever could not read it has not received it.
+    [message] = await receive(sqs, url, AttributeNames=["ApproximateReceiveCount"])
     assert message["Body"] == "sealed"
+    assert message["Attributes"] == {"ApproximateReceiveCount": "1"}
 
 
 async def test_the_default_kms_key_of_sqs_is_made_on_first_use(sqs: Client) -> None:
@@ -268,3 +270,38 @@ async def until_waiting(inside: Inside) -> None:
     hub = inside.deployment.records.queues
     async with asyncio.timeout(10):
         await hub.has_waiting.wait()
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "code"),
+    [
+        ("jobs", {}, "InvalidParameterValue"),
+        ("jobs.fifo", {"FifoQueue": "true"}, "AWS.SimpleQueueService.UnsupportedOperation"),
+    ],
+)
+async def test_an_attempt_id_is_refused_not_ignored(
+    sqs: Client, name: str, attributes: dict[str, str], code: str
+) -> None:
+    url = await make_queue(sqs, name, **attributes)
+    with pytest.raises(ClientError) as caught:
+        await receive(sqs, url, ReceiveRequestAttemptId="a")
+    assert cast(Any, caught.value).response["Error"]["Code"] == code
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "x",
+        "[]",
+        "{}",
+        '{"deadLetterTargetArn": 1, "maxReceiveCount": 1}',
+        '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:no", "maxReceiveCount": 1}',
+        '{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:no", "maxReceiveCount": 0}',
+        '{"deadLetterTargetArn": "x", "maxReceiveCount": 1}',
+        "[" * 100_000,
+    ],
+)
+async def test_a_redrive_policy_that_leads_nowhere_is_refused(sqs: Client, policy: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        await make_queue(sqs, RedrivePolicy=policy)
+    assert cast(Any, caught.value).response["Error"]["Code"] == "InvalidParameterValue"

@@ -165,6 +165,19 @@ async def take(connection: AsyncConnection, taking: Taking) -> tuple[list[Receiv
     return received, has_moved
 
 
+async def give_back(
+    connection: AsyncConnection, queue: str, received: Iterable[Received], now_ms: int
+) -> None:
+    """As if nobody had taken them: whoever took them could not read them."""
+    for one in received:
+        mine = sa.and_(_column.queue == queue, _column.receipt == one.receipt.turn)
+        await connection.execute(
+            sa.update(_table)
+            .where(_column.seq == one.receipt.seq, mine)
+            .values(visible_at_ms=now_ms, receives=one.receives - 1, receipt="")
+        )
+
+
 async def find_next_visible_ms(connection: AsyncConnection, queue: str, now_ms: int) -> int | None:
     """When a message that is delayed or held becomes visible."""
     return await connection.scalar(

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
+from outcrop.errors import AWSError, ServiceError
 from outcrop.queues import messages, receipts
 from outcrop.queues.contents import md5_of, select
 from outcrop.queues.faults import in_bounds, invalid_value, not_for_this_queue
@@ -29,13 +30,18 @@ async def receive_message(call: Call, params: Mapping[str, Any]) -> dict[str, An
     _check(params)
     async with call.stores.resources.reading() as view:
         queue = await get_queue(call, params, view)
-    if params.get("ReceiveRequestAttemptId") is not None:
-        raise not_for_this_queue("ReceiveRequestAttemptId", params["ReceiveRequestAttemptId"])
+    _refuse_attempt_id(queue, params.get("ReceiveRequestAttemptId"))
     wait_s = params.get("WaitTimeSeconds")
     if wait_s is None:
         wait_s = settings_of(queue).number("ReceiveMessageWaitTimeSeconds")
     received = await _wait_for_some(call, queue, params, wait_s)
-    shown = [await _shown(call, queue, params, one) for one in received]
+    try:
+        shown = [await _shown(call, queue, params, one) for one in received]
+    except AWSError:
+        async with call.stores.resources.writing() as transaction:
+            arn = queue.arn or ""
+            await messages.give_back(transaction.connection, arn, received, now_ms())
+        raise
     return {"Messages": shown} if shown else {}
 
 
@@ -143,6 +149,18 @@ def _system(queue: Item[Queue], message: Received) -> dict[str, str]:
     if settings_of(queue).is_fifo:
         held["SequenceNumber"] = messages.sequence_number(message.receipt.seq)
     return {name: value for name, value in held.items() if value}
+
+
+def _refuse_attempt_id(queue: Item[Queue], given: str | None) -> None:
+    if given is None:
+        return
+    if not settings_of(queue).is_fifo:
+        raise not_for_this_queue("ReceiveRequestAttemptId", given)
+    raise ServiceError(
+        "UnsupportedOperation",
+        "Outcrop does not have ReceiveRequestAttemptId. Leave it out: what a lost answer held is "
+        "visible again after its visibility timeout.",
+    )
 
 
 def _check(params: Mapping[str, Any]) -> None:
