@@ -16,7 +16,7 @@ from outcrop.metrics.bedrock import RuntimeMetrics, delivery_sample, measure
 from outcrop.metrics.points import Dimensions, Point
 from outcrop.metrics.store import Span, add, list_series, read_points
 from outcrop.metrics.totals import Key, Totals
-from outcrop.stores.failures import StoreError
+from outcrop.stores.database import DatabaseUnusable
 from outcrop.stores.resources import Resources, Transaction
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -112,7 +112,7 @@ class Broken:
     async def take(self, records: Sequence[CallRecord], transaction: Transaction) -> None:
         if self._times:
             self._times -= 1
-            raise StoreError("The disk is full.")
+            raise DatabaseUnusable("The disk is full.")
 
     def taken(self) -> None:
         pass
@@ -163,7 +163,7 @@ async def test_500_mixed_calls_are_counted_exactly_though_transactions_fail(kept
                 truth[name, dimensions][value] += 1
     kept.append(records[:200])
     for _ in range(2):
-        with pytest.raises(StoreError):
+        with pytest.raises(DatabaseUnusable):
             await kept.consumer.catch_up()
         assert await kept.read() == {}
         assert kept.totals.counts == {}
@@ -194,7 +194,7 @@ async def test_images_count_by_size_and_steps_as_well(kept: Kept) -> None:
     }
     kept.append([call(**images)])
     for _ in range(2):
-        with pytest.raises(StoreError):
+        with pytest.raises(DatabaseUnusable):
             await kept.consumer.catch_up()
     await kept.consumer.catch_up()
     counted = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, cast
 
+from outcrop.metrics.filling import linear, repeated
 from outcrop.metrics.store import Span
 from outcrop.metrics.syntax import (
     Array,
@@ -280,9 +281,9 @@ def _fill(arguments: _Arguments, scope: Scope) -> Value:
     times = range(span.start_s, span.end_s, span.period_s)
     scope.budget.spend(len(times))
     if filling == "REPEAT":
-        return replace(line, values=_repeated(line.values, times))
+        return replace(line, values=repeated(line.values, times))
     if filling == "LINEAR":
-        return replace(line, values=_linear(line.values, times))
+        return replace(line, values=linear(line.values, times))
     if isinstance(filling, Line):
         others = filling.values
         filled = {at_s: line.values.get(at_s, others.get(at_s, math.nan)) for at_s in times}
@@ -291,33 +292,6 @@ def _fill(arguments: _Arguments, scope: Scope) -> Value:
     else:
         raise ExpressionError("FILL takes a number, a time series, REPEAT or LINEAR.")
     return _made(line.label, line.period_s, filled, scope)
-
-
-def _repeated(values: Mapping[int, float], times: Iterable[int]) -> dict[int, float]:
-    filled: dict[int, float] = {}
-    last: float | None = None
-    for at_s in times:
-        last = values.get(at_s, last)
-        if last is not None:
-            filled[at_s] = last
-    return filled
-
-
-def _linear(values: Mapping[int, float], times: Iterable[int]) -> dict[int, float]:
-    """Straight from value to value; before the first and after the last there is nothing."""
-    filled: dict[int, float] = {}
-    before: int | None = None
-    waiting: list[int] = []
-    for at_s in times:
-        if at_s not in values:
-            waiting.append(at_s)
-            continue
-        if before is not None:
-            rise = (values[at_s] - values[before]) / (at_s - before)
-            filled |= {each: values[before] + rise * (each - before) for each in waiting}
-        filled[at_s] = values[at_s]
-        before, waiting = at_s, []
-    return filled
 
 
 def _steps(
