@@ -11,6 +11,18 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
+from outcrop.config_engines import (
+    AtLeastOne,
+    EngineConfig as EngineConfig,
+    Llama as Llama,
+    NotNegative,
+    Onnx as Onnx,
+    OpenAI as OpenAI,
+    Scripted as Scripted,
+    Seconds,
+    Upstream as Upstream,
+)
+
 
 class ConfigError(Exception):
     pass
@@ -18,10 +30,6 @@ class ConfigError(Exception):
 
 DOCUMENTED_REGIONS = ("us-east-1", "us-west-2", "ap-southeast-1", "ap-northeast-1", "eu-central-1")
 """Where the documents say that the service is available."""
-
-AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,95 +44,6 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tls_key: Path | None = None
     plain_http: bool = False
     public_url: str | None = None
-
-
-class Llama(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="kind",
-    tag="llama",
-):
-    """llama.cpp in child processes of ours. ``model`` is a known name (``outcrop models list``)
-    or a GGUF file; ``context`` is tokens a slot; ``threads`` 0 counts the CPUs that are free."""
-
-    model: str
-    context: Annotated[int, msgspec.Meta(ge=16)] = 4096
-    slots: AtLeastOne = 4
-    threads: NotNegative = 0
-    gpu_layers: int = 0
-    queue: NotNegative = 64
-    timeout_s: Seconds = 300.0
-
-
-class OpenAI(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="kind",
-    tag="openai",
-):
-    """Any OpenAI-compatible server (vLLM, Ray Serve LLM, Ollama, TGI). ``url`` ends in ``/v1``."""
-
-    url: str
-    model: str | None = None
-    api_key_env: str | None = None
-    context: AtLeastOne = 8192
-    queue: AtLeastOne = 256
-    timeout_s: Seconds = 300.0
-
-
-class Upstream(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="kind",
-    tag="bedrock",
-):
-    """AWS Bedrock itself (or another Outcrop), signed with the credentials the AWS SDK finds."""
-
-    region: str
-    endpoint_url: str | None = None
-    profile: str | None = None
-    model: str | None = None
-    queue: AtLeastOne = 256
-    timeout_s: Seconds = 300.0
-
-
-class Onnx(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="kind",
-    tag="onnx",
-):
-    """Sentence embeddings on ONNX Runtime, in a worker process."""
-
-    model: str
-    threads: AtLeastOne = 1
-    queue: AtLeastOne = 256
-    timeout_s: Seconds = 60.0
-
-
-class Scripted(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="kind",
-    tag="scripted",
-):
-    """Deterministic answers for tests and load measurement. Never a default."""
-
-    tokens: NotNegative | None = None
-    delay_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-
-
-EngineConfig = Llama | OpenAI | Upstream | Onnx | Scripted
 
 
 class Binding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
