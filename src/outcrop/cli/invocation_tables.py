@@ -68,8 +68,8 @@ def run_query(sql: str, records: Iterable[bytes]) -> Table:
 def _fill(connection: Any, records: Iterable[bytes]) -> None:
     columns = ", ".join(f'"{name}" {_TYPES.get(name, "VARCHAR")}' for name in _COLUMNS)
     connection.execute(f"CREATE TABLE invocations ({columns})")
-    # The names are ours, and the records go in as a parameter.
     insert = (
+        # The names are ours, and the records go in as a parameter.
         f"INSERT INTO invocations SELECT {', '.join(_COLUMNS.values())} "  # noqa: S608
         "FROM (SELECT unnest(CAST(CAST(? AS JSON) AS JSON[])) AS r)"
     )
