@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from botocore.exceptions import ClientError
-from in_process import ADMIN, Client, Inside, Keys
+from in_process import ADMIN, REGION, Client, Inside, Keys
 from running_gateways import ACCESS_KEY, ACCOUNT
 from statements import OTHER
 
+from outcrop.stores.operator_actions import record_action
+from outcrop.stores.resources import Place
 from outcrop.stores.tables import now_ms, trail_events
 from outcrop.trail.index import TrailRetention
 
@@ -170,6 +172,27 @@ async def test_the_owner_of_a_role_is_told_who_of_elsewhere_took_it(inside: Insi
     assert theirs["recipientAccountId"] == OTHER
     assert theirs["userIdentity"]["type"] == "AWSAccount"
     assert "arn" not in theirs["userIdentity"]
+
+
+async def test_what_the_operator_did_to_the_account_is_in_its_trail(inside: Inside, admin: Client):
+    place = Place(ACCOUNT, REGION, "bedrock/L-1")
+    async with inside.deployment.state.stores.resources.writing() as transaction:
+        await record_action(transaction, place, "quotas.set", "ada", {"value": "7"})
+    (event,) = await lookup(
+        admin, LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "quotas.set"}]
+    )
+    assert (event["Username"], event["EventSource"], event["ReadOnly"]) == (
+        "ada",
+        "outcrop",
+        "false",
+    )
+    assert event["Resources"][0]["ResourceName"] == "bedrock/L-1"
+    assert told(event)["eventID"] == event["EventId"]
+    assert told(event)["serviceEventDetails"] == {
+        "operator": "ada",
+        "resource": "bedrock/L-1",
+        "value": "7",
+    }
 
 
 async def test_events_are_removed_when_they_are_too_old(inside: Inside, admin: Client):
