@@ -10,7 +10,7 @@ import msgspec
 
 from outcrop.errors import ValidationException
 from outcrop.services.call import Call
-from outcrop.services.events.http_requests import is_refused_host
+from outcrop.services.events.endpoint_addresses import is_refused_host
 from outcrop.services.events.references import already_there, not_found, page_of
 from outcrop.services.operation import operation
 from outcrop.stores.event_records import (

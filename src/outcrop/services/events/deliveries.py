@@ -1,27 +1,25 @@
 """The jobs behind events: one finds the rules that take an event, one for each target delivers it.
 
-A delivery is tried for as long as its target's retry policy says, a day at most, and then goes to
-the target's dead-letter queue, if it has one.
+What delivers them (clients of HTTP and of AWS) is imported with the first one: a server starts
+without.
 """
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from importlib import import_module
+from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
 from outcrop.config import Services
-from outcrop.errors import AWSError
 from outcrop.events.bus import DELIVERY, EVENT, EventBuses
-from outcrop.events.inputs import Received
 from outcrop.events.patterns import compile_pattern
-from outcrop.jobs.delivery import Clock, NotDelivered, delivery, now
-from outcrop.jobs.queue import Job, JobKind, revise, submit
+from outcrop.jobs.delivery import Clock, delivery, now
+from outcrop.jobs.queue import Job, JobKind, submit
 from outcrop.services.background import Background
-from outcrop.services.events.failures import Refused
-from outcrop.services.events.senders import Senders, Sending
 from outcrop.services.offload import read_beside
 from outcrop.stores.event_records import EventRule
 from outcrop.stores.opened import Stores
@@ -30,9 +28,11 @@ from outcrop.stores.tables import jobs
 
 log = logging.getLogger(__name__)
 
-_LONGEST_ERROR: Final = 1024
-_BY_ATTEMPTS: Final = "MaximumRetryAttempts"
-_BY_AGE: Final = "MaximumEventAgeInSeconds"
+
+class Deliverer(Protocol):
+    async def run(self, job: Job) -> None: ...
+
+    async def lost(self, job: Job, error: str) -> None: ...
 
 
 def job_kinds(
@@ -44,12 +44,28 @@ def job_kinds(
     clock: Clock = now,
     tls: ssl.SSLContext | None = None,
 ) -> Mapping[str, JobKind]:
-    senders = Senders(stores, background, buses, services, clock, tls)
     matching = _Matching(stores, buses)
-    deliveries = _Deliveries(stores, buses, senders, clock)
+    made: list[Deliverer] = []
+
+    async def deliverer() -> Deliverer:
+        if not made:
+            module: Any = await asyncio.to_thread(
+                import_module, "outcrop.services.events.delivering"
+            )
+            # Another one may have been made meanwhile: what it knows of tokens and turns holds.
+            if not made:
+                made.append(module.Deliveries(stores, background, buses, services, clock, tls))
+        return made[0]
+
+    async def run(job: Job) -> None:
+        await (await deliverer()).run(job)
+
+    async def lost(job: Job, error: str) -> None:
+        await (await deliverer()).lost(job, error)
+
     return {
         EVENT: JobKind(matching.run, matching.gave_up),
-        DELIVERY: delivery(deliveries.run, deliveries.lost, clock=clock),
+        DELIVERY: delivery(run, lost, clock=clock),
     }
 
 
@@ -94,82 +110,3 @@ async def _submitted(transaction: Transaction, subjects: Mapping[str, Any]) -> f
         jobs.c.kind == DELIVERY, jobs.c.subject.in_(list(subjects))
     )
     return frozenset((await transaction.connection.execute(query)).scalars())
-
-
-class _Deliveries:
-    def __init__(self, stores: Stores, buses: EventBuses, senders: Senders, clock: Clock) -> None:
-        self._stores = stores
-        self._buses = buses
-        self._senders = senders
-        self._clock = clock
-
-    async def run(self, job: Job) -> None:
-        sending = await self._sending(job)
-        if sending is None:
-            log.info("%s is not delivered: its rule or target is gone", job.subject)
-            return
-        try:
-            await self._senders.send(sending)
-        except Refused as error:
-            await self._dead_letter(job, sending, error.code, str(error), None)
-        except NotDelivered as error:
-            tries = job.payload["tries"] + 1
-            exhausted = self._exhausted(job, sending, tries)
-            if exhausted is not None:
-                await self._dead_letter(job, sending, "NOT_DELIVERED", str(error), exhausted)
-                return
-            async with self._stores.resources.writing() as transaction:
-                await revise(transaction, job, {**job.payload, "tries": tries})
-            raise
-
-    async def lost(self, job: Job, error: str) -> None:
-        """After a day."""
-        sending = await self._sending(job)
-        if sending is not None:
-            await self._dead_letter(job, sending, "NOT_DELIVERED", error, _BY_AGE)
-
-    def _exhausted(self, job: Job, sending: Sending, tries: int) -> str | None:
-        policy = cast("Mapping[str, int]", sending.target.get("RetryPolicy", {}))
-        if tries > policy.get(_BY_ATTEMPTS, tries):
-            return _BY_ATTEMPTS
-        age_s = (self._clock() - job.created_at).total_seconds()
-        # Without a policy of its own it is a day, as for every delivery.
-        return _BY_AGE if _BY_AGE in policy and age_s >= policy[_BY_AGE] else None
-
-    async def _sending(self, job: Job) -> Sending | None:
-        payload = job.payload
-        rule = self._buses.find_rule(payload["rule"])
-        targets = rule.record.targets if rule is not None else ()
-        target = next((each for each in targets if each["Id"] == payload["target"]), None)
-        if target is None:
-            return None
-        text: str = payload["event"]
-        event: dict[str, Any] = await read_beside(len(text), msgspec.json.decode, text)
-        received = Received(text, event, payload["ingested_at"], payload["rule"])
-        return Sending(target, received, payload["hops"])
-
-    async def _dead_letter(
-        self, job: Job, sending: Sending, code: str, error: str, exhausted: str | None
-    ) -> None:
-        queue = sending.target.get("DeadLetterConfig", {}).get("Arn")
-        if queue is None:
-            log.error("%s of %s is dropped: %s", job.kind, job.subject, error)
-            return
-        attributes = {
-            "RULE_ARN": sending.rule_arn,
-            "TARGET_ARN": sending.arn,
-            "ERROR_CODE": code,
-            "ERROR_MESSAGE": error[:_LONGEST_ERROR] or code,
-            "RETRY_ATTEMPTS": str(job.payload["tries"]),
-        }
-        if exhausted is not None:
-            attributes["EXHAUSTED_RETRY_CONDITION"] = exhausted
-        try:
-            await self._senders.send_dead_letter(sending, queue, attributes)
-        except AWSError as refused:
-            if refused.status >= 500:
-                raise NotDelivered(str(refused)) from refused
-            log.error(
-                "%s of %s is dropped, its dead-letter queue refuses it: %s (%s)",
-                *(job.kind, job.subject, refused.message, error),
-            )

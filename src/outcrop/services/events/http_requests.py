@@ -2,7 +2,6 @@
 addresses, where machines of clouds keep their credentials."""
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from outcrop.jobs.delivery import NotDelivered
+from outcrop.services.events.endpoint_addresses import is_refused_host
 
 TIMEOUT_S: Final = 5.0
 """How long AWS waits for an API destination's answer."""
@@ -36,19 +36,6 @@ class Answered:
     body: bytes
 
 
-def is_refused_host(host: str) -> bool:
-    try:
-        return _is_refused(host)
-    except ValueError:
-        return False
-
-
-def _is_refused(address: str) -> bool:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return (mapped or found).is_link_local
-
-
 class _Resolver(AbstractResolver):
     def __init__(self) -> None:
         self._system = ThreadedResolver()
@@ -57,7 +44,7 @@ class _Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._system.resolve(host, port, family)
-        if any(_is_refused(each["host"]) for each in found):
+        if any(is_refused_host(each["host"]) for each in found):
             raise OSError(f"{host} has a link-local address")
         return found
 
