@@ -1,11 +1,13 @@
 """The consumer of the journal: each record into the database once, whatever fails on the way."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from outcrop.journal.consumer import Consumer, Sink
@@ -39,8 +41,10 @@ class Rows:
     def __init__(self) -> None:
         self.failures: list[Exception] = []
         self.commits = 0
+        self.given: list[str] = []
 
     async def take(self, records: Sequence[CallRecord], transaction: Transaction) -> None:
+        self.given += [each.request_id for each in records]
         rows = [{"resource": each.request_id, "tags": b""} for each in records]
         await transaction.connection.execute(sa.insert(usage_tags), rows)
         if self.failures:
@@ -188,3 +192,27 @@ async def test_the_cursor_goes_with_what_was_written(
     async with resources.reading() as view:
         row: Any = (await view.connection.execute(sa.select(journal_cursor))).one()
     assert (row.segment, row.offset) == (journal.end.segment, journal.end.offset)
+
+
+async def test_a_request_that_leaves_during_the_commit_doubles_nothing(
+    journal: Journal, resources: Resources
+) -> None:
+    for number in range(3):
+        journal.append(record(number))
+    rows = Rows()
+    consumer = Consumer(journal, resources, [rows])
+    asking = asyncio.create_task(consumer.catch_up())
+
+    def leave(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("outcrop_writes"):
+            asking.cancel()
+
+    event.listen(sa.Engine, "commit", leave)
+    try:
+        await asyncio.wait([asking])
+        await consumer.catch_up()
+    finally:
+        event.remove(sa.Engine, "commit", leave)
+    assert asking.cancelled()
+    assert await written(resources) == rows.given == ids(3)
+    assert rows.commits == 1

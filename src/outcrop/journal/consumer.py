@@ -66,7 +66,12 @@ class Consumer:
         await self._try_to_catch_up()
 
     async def catch_up(self) -> None:
-        """Until everything that was appended before is in the database."""
+        """Until everything that was appended before is in the database. A request that waits for
+        it may be cancelled in the middle of a commit, of which nobody knew then: so what has
+        begun goes on without it."""
+        await asyncio.shield(asyncio.create_task(self._catch_up()))
+
+    async def _catch_up(self) -> None:
         async with self._taking:
             end = self._journal.end
             while (await self._find_position()) < end:
@@ -123,6 +128,8 @@ class Consumer:
             return False
         records = [record for each in raw if (record := _decoded(each)) is not None]
         sinks = self._sinks if records else ()
+        # Of a commit that fails nobody knows whether it took place; the database does.
+        self._position = None
         async with self._resources.writing() as transaction:
             for sink in sinks:
                 await _give(sink, records, transaction)
