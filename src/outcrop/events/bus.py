@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 
 from outcrop.events.json_text import write_json
+from outcrop.events.patterns import compile_pattern
 from outcrop.jobs.queue import submit
 from outcrop.stores.event_records import (
     DEFAULT_BUS,
@@ -71,6 +72,11 @@ def render_event(account: str, region: str, entry: Mapping[str, Any]) -> Envelop
     return Envelope(event_id, msgspec.json.encode(event).decode())
 
 
+def is_taken(rules: Sequence[Item[EventRule]], event: Mapping[str, Any]) -> bool:
+    """Whether any of the rules takes the event, which is whole and parsed."""
+    return any(compile_pattern(rule.record.pattern or "").matches(event) for rule in rules)
+
+
 class EventBuses:
     """The rules of all buses, in memory. ``targets`` are the services elsewhere that rules may send
     events to."""
@@ -88,10 +94,14 @@ class EventBuses:
         """Whether any rule is there that could take an event."""
         return bool(self.rules_of(Place(account, region, bus)))
 
+    def rules(self) -> Mapping[Place, Sequence[Item[EventRule]]]:
+        """By bus, as they are now: never changed, so threads may read it."""
+        self._index()
+        return self._rules
+
     def rules_of(self, bus: Place) -> Sequence[Item[EventRule]]:
         """Those that are enabled and have a pattern and targets."""
-        if self._indexed != self._mirror.version:
-            self._index()
+        self._index()
         return self._rules.get(bus, _NONE)
 
     def find_rule(self, arn: str) -> Item[EventRule] | None:
@@ -145,10 +155,13 @@ class EventBuses:
         )
 
     def _index(self) -> None:
-        self._rules = {}
+        version = self._mirror.version
+        if self._indexed == version:
+            return
+        rules: dict[Place, list[Item[EventRule]]] = {}
         for item in self._mirror.list(EventRule):
             rule, place = item.record, item.place
             if rule.enabled and rule.pattern is not None and rule.targets:
                 bus = Place(place.account, place.region, rule.bus)
-                self._rules.setdefault(bus, []).append(item)
-        self._indexed = self._mirror.version
+                rules.setdefault(bus, []).append(item)
+        self._rules, self._indexed = rules, version

@@ -21,6 +21,7 @@ from outcrop.metrics.retention import Retention
 from outcrop.metrics.totals import Totals
 from outcrop.queues.hub import QueueHub
 from outcrop.server.invocation_logs import invocation_deliveries, invocation_spool
+from outcrop.server.management_events import ManagementEvents
 from outcrop.server.public_url import find_public_url
 from outcrop.server.recorder import Follower, Recorder
 from outcrop.server.request_log import RequestLog
@@ -85,10 +86,10 @@ async def open_records(
         journal = await asyncio.to_thread(Journal, config.data_dir / "journal")
         stack.callback(journal.close)
         totals = Totals()
-        consumer = Consumer(journal, stores.resources, _sinks(config, stores, totals))
-        logs = LogsHub(stores.resources, config.services.targets)
         buses = EventBuses(stores.resources, config.services.targets)
         await buses.load()
+        consumer = Consumer(journal, stores.resources, _sinks(config, stores, totals, buses))
+        logs = LogsHub(stores.resources, config.services.targets)
         kinds = {
             **_delivery_kinds(config, stores, background, totals),
             **log_deliveries(stores, background, logs),
@@ -155,8 +156,13 @@ async def _open_followers(
     return followers
 
 
-def _sinks(config: Config, stores: Stores, totals: Totals) -> Sequence[Sink]:
-    return [RuntimeMetrics(totals), TrailIndex(), invocation_spool(config, stores)]
+def _sinks(config: Config, stores: Stores, totals: Totals, buses: EventBuses) -> Sequence[Sink]:
+    return [
+        RuntimeMetrics(totals),
+        TrailIndex(),
+        ManagementEvents(buses),
+        invocation_spool(config, stores),
+    ]
 
 
 def _delivery_kinds(

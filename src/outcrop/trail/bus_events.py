@@ -1,17 +1,23 @@
 """What EventBridge is told of a recorded request."""
 
+from datetime import datetime
 from typing import Any, Final, cast
 
 import msgspec
 
 DETAIL_TYPE: Final = "AWS API Call via CloudTrail"
+_EVENTBRIDGE: Final = "events.amazonaws.com"
 
 
 def event_of(record: bytes) -> dict[str, Any] | None:
     """The event for the default bus of the record's account and region. None for requests that
-    only read and for data events: rules do not get these unless they ask, which none can here."""
+    only read and for data events: rules do not get these unless they ask, which none can here.
+    None for what EventBridge itself asked for, too: a rule that takes what its own target does
+    would never come to an end."""
     told = cast("dict[str, Any]", msgspec.json.decode(record))
     if told["readOnly"] or told["eventCategory"] != "Management":
+        return None
+    if told["userIdentity"].get("invokedBy") == _EVENTBRIDGE:
         return None
     return {
         "version": "0",
@@ -24,3 +30,10 @@ def event_of(record: bytes) -> dict[str, Any] | None:
         "resources": [],
         "detail": told,
     }
+
+
+def entry_of(event: dict[str, Any], record: bytes) -> dict[str, Any]:
+    """The event as it is published: its detail is the record to the letter."""
+    kept = {name: event[name] for name in ("id", "detail-type", "source", "resources")}
+    time = datetime.fromisoformat(event["time"])
+    return {**kept, "time": time, "detail": record.decode()}

@@ -6,7 +6,7 @@ removes what is too old.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -31,6 +31,8 @@ _SHORTEST: Final = timedelta(days=2)
 """What a bucket refuses is tried again for a day, and read from here again for it."""
 _SHARED: Final = UUID("6f0c3c0e-3c2b-4f0c-9d7e-0f5c1a7b9a11")
 """Under which the IDs of other accounts' copies of events are made."""
+
+_SHARED_MARK: Final = b'"sharedEventID":'
 
 Event = dict[str, Any]
 
@@ -58,6 +60,13 @@ def rows_of(record: CallRecord) -> list[dict[str, Any]]:
             copy = _copy_for(account, event)
             rows.append(_row(record, copy, msgspec.json.encode(copy)))
     return rows
+
+
+def bodies_of(record: CallRecord, accounts: Container[str]) -> list[bytes]:
+    """The events of a record that these accounts get, as JSON."""
+    if _SHARED_MARK in record.trail:
+        return [row["body"] for row in rows_of(record) if row["account"] in accounts]
+    return [record.trail] if record.trail and record.account in accounts else []
 
 
 def _decoded(trail: bytes) -> Event | None:
