@@ -239,6 +239,8 @@ async def test_calls_of_models_are_counted_before_they_are_asked_for(client: Cli
                 client, name, Namespace="AWS/Bedrock", Dimensions=dimensions
             )
             sums[name] = point["SampleCount"]
+            # The documents' "SampleCount" is no unit of CloudWatch's.
+            assert point["Unit"] == ("Milliseconds" if "Latency" in name else "Count")
         assert sums == {
             "Invocations": 4,
             "InvocationClientErrors": 1,

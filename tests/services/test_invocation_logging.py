@@ -209,6 +209,26 @@ def test_kinds_that_are_switched_off_are_logged_without_bodies(logging: Logging,
     assert log["input"] == {"inputContentType": "application/json", "inputTokenCount": 2}
 
 
+def test_what_a_policy_no_longer_lets_through_comes_when_it_does_again(
+    logging: Logging, bucket: str
+):
+    logging.put(s3Config={"bucketName": bucket})
+    s3: Any = logging.client("s3")
+    policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    s3.delete_bucket_policy(Bucket=bucket)
+    request_id = logging.converse()
+    log = logging.gateway.data_dir.parent / "server.log"
+
+    def is_refused() -> bool:
+        lines = log.read_text(encoding="utf-8").splitlines()
+        return any("bedrock.amazonaws.com" in line and bucket in line for line in lines)
+
+    eventually(is_refused)
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+    (record,) = eventually(lambda: logging.records(bucket))
+    assert record["requestId"] == request_id
+
+
 def test_calls_answered_before_logging_ended_are_delivered(logging: Logging, bucket: str):
     logging.put(s3Config={"bucketName": bucket})
     before = logging.converse()

@@ -41,6 +41,16 @@ async def test_a_call_is_found_at_once_newest_first(admin: Client):
     assert (await lookup(admin))[0]["EventName"] == "LookupEvents"
 
 
+async def test_a_call_of_bedrock_that_is_not_here_is_in_the_history(admin: Client):
+    with pytest.raises(ClientError):
+        await admin.ask("bedrock", "StopModelCustomizationJob", jobIdentifier="abcdefghwxyz")
+    (event,) = await lookup(admin)
+    assert event["EventName"] == "StopModelCustomizationJob"
+    record = told(event)
+    assert record["errorCode"] == "NotImplementedException"
+    assert record["requestParameters"] == {"jobIdentifier": "abcdefghwxyz"}
+
+
 async def test_events_are_found_by_every_attribute(admin: Client):
     await admin.ask("bedrock", "ListFoundationModels")
     await admin.ask("iam", "CreateUser", UserName="ann")
