@@ -15,7 +15,6 @@ from outcrop.stores.resources import Item, Place, Transaction
 from outcrop.trail.bus_events import entry_of, event_of
 from outcrop.trail.index import bodies_of
 
-
 Rules = Mapping[Place, Sequence[Item[EventRule]]]
 
 
