@@ -90,6 +90,11 @@ def load_document(service: str, kind: str) -> dict[str, Any]:
     return document
 
 
+def load_partitions() -> dict[str, Any]:
+    """The partitions of AWS and their regions."""
+    return _read(next(_DATA.glob("partitions.json*")))
+
+
 def merge(target: dict[str, Any], change: dict[str, Any]) -> None:
     """Members of ``change`` replace those of ``target``, objects member by member; null deletes."""
     for key, value in change.items():

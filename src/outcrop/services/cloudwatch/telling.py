@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, cast
-
-from botocore.loaders import Loader
+from typing import Any
 
 from outcrop.errors import AWSError
 from outcrop.events.bus import EventBuses, service_event
@@ -17,14 +15,14 @@ from outcrop.services.service_callers import CLOUDWATCH, service_caller
 from outcrop.stores.alarm_records import Alarm
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Transaction
+from outcrop.wire.documents import load_partitions
 
 
 @cache
 def _region_names() -> Mapping[str, str]:
-    partitions: Any = cast(Any, Loader()).load_data("partitions")
     return {
         code: region["description"]
-        for partition in partitions["partitions"]
+        for partition in load_partitions()["partitions"]
         for code, region in partition["regions"].items()
         if "description" in region
     }

@@ -11,8 +11,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from outcrop.config import Target
 from outcrop.errors import AWSError
 from outcrop.jobs.delivery import Clock, NotDelivered, delivery, now
@@ -89,10 +87,7 @@ class _Deliverer:
         target = self._hub.targets.get(cast(Any, service))
         if target is None:
             raise NotDelivered(f"the configuration names no {service} to deliver to")
-        try:
-            await asyncio.to_thread(_send, service, target, record, body, job.payload)
-        except (BotoCoreError, ClientError) as error:
-            raise NotDelivered(f"{record.destination}: {error}") from error
+        await asyncio.to_thread(_send, service, target, record, body, job.payload)
 
     async def _read(self, payload: Mapping[str, Any]) -> tuple[SubscriptionFilter, bytes] | None:
         """None where the filter or the events are gone."""
@@ -138,7 +133,21 @@ def _send(
     payload: Mapping[str, Any],
 ) -> None:
     """In a thread: botocore's clients wait."""
-    client = _client(service, target)
+    # The AWS SDK takes long to import, and few deployments deliver anywhere.
+    errors: Any = importlib.import_module("botocore.exceptions")
+    try:
+        _put(_client(service, target), service, record, body, payload)
+    except (errors.BotoCoreError, errors.ClientError) as error:
+        raise NotDelivered(f"{record.destination}: {error}") from error
+
+
+def _put(
+    client: Any,
+    service: str,
+    record: SubscriptionFilter,
+    body: bytes,
+    payload: Mapping[str, Any],
+) -> None:
     name = record.destination.split(":", 5)[5].partition("/")[2]
     match service:
         case "kinesis":
@@ -156,7 +165,6 @@ def _send(
 
 
 def _client(service: str, target: Target) -> Any:
-    # The AWS SDK takes long to import, and few deployments deliver anywhere.
     sessions: Any = importlib.import_module("botocore.session")
     configs: Any = importlib.import_module("botocore.config")
     session = sessions.Session(profile=target.profile)
