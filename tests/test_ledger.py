@@ -31,8 +31,11 @@ def ids(text: str) -> list[str]:
 
 
 KNOWN = re.findall(r"^\| ([A-Z]{2}-\d{2}) \|", DEMANDS, re.MULTILINE)
-WHOLE = ("MA", "AP", "IP", "EM", "PT", "IA", "TG", "SE", "RI", "PL", "QU", "SU", "XR", "RG")
-COUNTS = (39, 44, 76, 6, 54, 18, 16, 71, 5, 11, 26, 13, 6, 6)
+WHOLE = (
+    *("MA", "ST", "AP", "IP", "EM", "PT", "IA", "TG"),
+    *("SE", "RI", "MO", "PL", "QU", "SU", "XR", "RG"),
+)
+COUNTS = (39, 33, 44, 76, 6, 54, 18, 16, 71, 5, 45, 11, 26, 13, 6, 6)
 WANTED = OVERVIEW | ROLES | {each for each in {*KNOWN} - IMAGES if each[:2] in WHOLE}
 
 

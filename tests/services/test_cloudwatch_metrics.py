@@ -358,6 +358,8 @@ async def test_a_policy_bounds_the_namespaces_that_one_may_put_to(inside: Inside
     code, message = await refusal(ann, "PutMetricData", Namespace="Bank", MetricData=[VALUE])
     assert code in ("AccessDenied", "AccessDeniedException")
     assert "cloudwatch:PutMetricData" in message
+    code, message = await refusal(ann, "ListMetrics")
+    assert "cloudwatch:ListMetrics" in message
     code, message = await refusal(ann, "ListDashboards")
     assert "cloudwatch:ListDashboards" in message
 

@@ -234,7 +234,8 @@ def test_calls_answered_before_logging_ended_are_delivered(logging: Logging, buc
     before = logging.converse()
     logging.client("bedrock").delete_model_invocation_logging_configuration()
     logging.converse()
-    eventually(lambda: [log["requestId"] for log in logging.records(bucket)] == [before])
+    logs = eventually(lambda: logging.records(bucket))
+    assert [log["requestId"] for log in logs] == [before]
 
 
 def test_the_policy_is_added_for_who_may(logging: Logging, bucket: str):
@@ -497,6 +498,8 @@ def test_deliveries_are_counted_across_all_models(logging: Logging, bucket: str,
         return {kind: now[kind] - before[kind] for kind in wanted}
 
     eventually(lambda: counted() == wanted)
+    # Nor does any count twice.
+    assert counted() == wanted
 
 
 def _delivered(logging: Logging) -> dict[str, float]:
