@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +33,34 @@ def test_a_second_signal_ends_what_still_runs_in_its_own_form(tmp_path: Path) ->
             with pytest.raises(EventStreamError, match="shutting down"):
                 list(events)
         assert gateway.process.wait(timeout=DEADLINE_S) == 0
+    finally:
+        gateway.process.kill()
+        gateway.process.wait()
+
+
+def test_requests_that_wait_for_something_are_answered_at_once(tmp_path: Path) -> None:
+    gateway = start_gateway(tmp_path, SCRIPTED)
+    try:
+        sqs, logs = gateway.client("sqs"), gateway.client("logs", inject_host_prefix=False)
+        url = sqs.create_queue(QueueName="empty")["QueueUrl"]
+        logs.create_log_group(logGroupName="quiet")
+        group = logs.describe_log_groups()["logGroups"][0]["logGroupArn"]
+        session = logs.start_live_tail(logGroupIdentifiers=[group])["responseStream"]
+        with ThreadPoolExecutor() as threads, closing(session):
+            polls = [
+                threads.submit(sqs.receive_message, QueueUrl=url, WaitTimeSeconds=20)
+                for _ in range(2)
+            ]
+            updates = iter(session)
+            # The polls began before the second update, if not before the first.
+            for _ in range(3):
+                next(updates)
+            gateway.process.send_signal(signal.SIGTERM)
+            # Unless they are woken, the polls have the most of their 20 s left.
+            assert gateway.process.wait(timeout=12) == 0
+            assert all("Messages" not in poll.result() for poll in polls)
+            with pytest.raises(EventStreamError, match="shutting down"):
+                list(updates)
     finally:
         gateway.process.kill()
         gateway.process.wait()

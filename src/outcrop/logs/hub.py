@@ -23,7 +23,11 @@ class LogsHub:
     def start(self) -> None:
         self.retention.start()
 
-    async def close(self) -> None:
+    def stop_waiting(self) -> None:
+        """Ends the sessions of Live Tail."""
         self.tails.closing.set()
+
+    async def close(self) -> None:
+        self.stop_waiting()
         await self.queries.close()
         await self.retention.close()

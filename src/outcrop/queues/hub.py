@@ -61,10 +61,14 @@ class QueueHub:
     def start(self) -> None:
         self._task = asyncio.create_task(self._prune_now_and_then(), name="outcrop-queues")
 
-    async def close(self) -> None:
+    def stop_waiting(self) -> None:
+        """Whoever waits is answered, and nobody waits from now on."""
         self._closing.set()
         for queue in list(self._waiting):
             self.wake(queue)
+
+    async def close(self) -> None:
+        self.stop_waiting()
         if self._task is not None:
             await self._task
             self._task = None

@@ -67,6 +67,11 @@ class Records:
         self.logs.start()
         self.trails.start()
 
+    def stop_waiting(self) -> None:
+        """Answers the requests that wait for something to happen: the server is about to stop."""
+        self.queues.stop_waiting()
+        self.logs.stop_waiting()
+
     async def close(self) -> None:
         """What was answered is in the database then."""
         await self.trails.close()

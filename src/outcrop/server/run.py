@@ -51,7 +51,7 @@ async def serve(config: Config, on_ready: Callable[[str, Deployment], None]) -> 
             on_ready(url, deployment)
             await _either(stopping.wait(), listening)
             listeners.stop_listening()
-            await _drain((bridge, *listeners.bridges()), hurrying)
+            await _drain(deployment, (bridge, *listeners.bridges()), hurrying)
         finally:
             await listeners.close()
             status.remove(config.data_dir)
@@ -68,9 +68,12 @@ def _signals() -> tuple[asyncio.Event, asyncio.Event]:
     return first, second
 
 
-async def _drain(bridges: Sequence[Bridge], hurrying: asyncio.Event) -> None:
+async def _drain(
+    deployment: Deployment, bridges: Sequence[Bridge], hurrying: asyncio.Event
+) -> None:
     for bridge in bridges:
         bridge.drain()
+    deployment.records.stop_waiting()
     await _either(_drained(bridges), hurrying.wait(), timeout_s=GRACE_S)
     for bridge in bridges:
         bridge.abort()
