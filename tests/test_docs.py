@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -51,14 +51,23 @@ def members(kind: type[msgspec.Struct]) -> set[str]:
 def test_every_setting_is_documented_and_no_other() -> None:
     assert keys(section("## Top level")) == members(config.Config)
     assert keys(section("## `[server]`")) == members(config.Server)
-    assert members(config.Services) == {"s3"}
+    assert members(config.Services) == {"s3", "targets"}
     assert keys(section("## `[master_key]`")) == members(config.MasterKeySource)
     assert keys(section("## `[services.s3]`")) == members(config.S3)
+    assert keys(section("## `[services.targets.SERVICE]`")) == members(config.Target)
+    assert keys(section("## `[records]`")) == members(config.Records)
+    assert keys(section("## `[telemetry]`")) == members(config.Telemetry)
+    assert keys(section("## `[mail]`")) == members(config.Mail)
     assert keys(section("## `[endpoints]`")) == members(config.Endpoints)
     assert keys(section("## `[access]`")) == members(config.ModelAccess)
     assert keys(section("## `[quotas]`")) == members(config.Quotas)
     assert keys(section("## `[capacity]`")) == members(config.Capacity)
     assert keys(section("## `[[bind]]`")) == members(config.Binding)
+
+
+def test_every_service_elsewhere_is_documented_and_no_other() -> None:
+    told = section("## `[services.targets.SERVICE]`").split("targets:")[1].split(".")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == set(get_args(config.TargetService))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,7 +88,7 @@ def test_defaults_of_engines_are_the_documented_ones(kind: str) -> None:
 
 def test_the_examples_are_a_valid_configuration(tmp_path: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
-    assert len(examples) == len(KINDS) + 5
+    assert len(examples) == len(KINDS) + 9
     whole = [*re.findall(r"```toml\n(.*?)```", README, re.DOTALL), "\n".join(examples)]
     for number, text in enumerate(whole):
         file = tmp_path / f"{number}.toml"
@@ -130,7 +139,7 @@ def test_every_command_is_documented_and_no_other() -> None:
 def test_every_option_of_a_command_is_documented_and_no_other(name: str) -> None:
     (row,) = re.findall(rf"^\| `{name}(?: [^`]*)?` \|.*$", section("## Commands"), re.MULTILINE)
     options = row.rsplit("|", 2)[1]
-    assert set(re.findall(r"--[a-z-]+", options)) == {
+    assert set(re.findall(r"--[a-z0-9-]+", options)) == {
         option
         for parameter in COMMANDS[name].params
         if isinstance(parameter, typer.core.TyperOption)
