@@ -16,6 +16,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUICKSTART = ROOT / "scripts" / "quickstart"
 ACCOUNT_PART = README.split("\n## The account around it\n")[1].split("\n## ")[0]
 ONE_USER, ONE_ROLE, KEYS_AND_OBJECTS = re.findall(r"```sh\n(.*?)```", ACCOUNT_PART, re.DOTALL)
+HAPPENED_PART = README.split("\n## What happened\n")[1].split("\n## ")[0]
+(WHAT_HAPPENED,) = re.findall(r"```sh\n(.*?)```", HAPPENED_PART, re.DOTALL)
 
 NETWORKS = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
 (ONE_ENDPOINT,) = re.findall(r"```sh\n(.*?)```", NETWORKS, re.DOTALL)
@@ -68,6 +70,18 @@ def test_a_key_seals_a_text_a_secret_and_an_object(own_gateway: Gateway, aws_v2:
     assert secrets.get_secret_value(SecretId="db/password")["SecretString"] == "hunter2"
     kept = s3.get_object(Bucket="corpus", Key="README.md")
     assert (kept["SSEKMSKeyId"], kept["Body"].read()) == (key, README.encode())
+
+
+def test_what_happened_is_told_by_trail_metrics_and_log(own_gateway: Gateway, aws_v2: Path) -> None:
+    runtime = own_gateway.client("bedrock-runtime")
+    turns = [{"role": "user", "content": [{"text": "xyzzy"}]}]
+    runtime.converse(modelId="anthropic.claude-v2", messages=turns)
+    told = _run(WHAT_HAPPENED, own_gateway, aws_v2)
+    assert "admin\tConverse" in told
+    assert "InvocationLatency" in told
+    assert 'model_id="anthropic.claude-v2"' in told
+    assert "xyzzy" not in told
+    assert "  bedrock-runtime.Converse  " in told
 
 
 def test_a_private_endpoint_is_made(own_gateway: Gateway, aws_v2: Path) -> None:
