@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import typer
 
+from outcrop.cli import doctor_records
 from outcrop.cli.endpoints import read_endpoints
+from outcrop.cli.findings import Finding
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
 from outcrop.cli.state import state_of
 from outcrop.config import Config, ConfigError
@@ -26,14 +27,6 @@ from outcrop.stores.model_access import accounts_without
 
 MIN_FREE_BYTES = 2**30
 OLDEST_REDIS = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """``mend`` is empty when all is well."""
-
-    what: str
-    mend: str = ""
 
 
 def doctor(data_dir: DataDirOption = None, config: ConfigOption = None) -> None:
@@ -196,4 +189,5 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _engines,
     _objects,
     _redis,
+    *doctor_records.CHECKS,
 )
