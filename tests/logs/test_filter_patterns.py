@@ -215,3 +215,17 @@ def test_hostile_patterns_and_messages_end_soon(pattern: str, message: str) -> N
         compile_pattern(pattern).matches(message)
     # Linear work takes a fraction of a second of one processor; exponential work none at all.
     assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize("message", ["[ " * 500_000, '[ " ' * 300_000])
+def test_brackets_that_never_close_cost_no_more_than_other_text(message: str) -> None:
+    pattern = compile_pattern("[a, b, ...]")
+    began_at = time.process_time()
+    assert pattern.matches(message)
+    assert time.process_time() - began_at < 0.5
+
+
+def test_a_regular_expression_of_thousands_of_steps_is_refused() -> None:
+    compile_pattern("%[a-f0-9]{64}%")
+    with pytest.raises(InvalidPattern):
+        compile_pattern("%((((a?b?){10}){10}){10})c%")

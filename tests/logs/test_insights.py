@@ -1,6 +1,8 @@
 """Logs Insights: the simple forms of queries, and what else is refused."""
 
 import json
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -135,6 +137,60 @@ def test_a_query_of_too_many_groups_fails(monkeypatch: pytest.MonkeyPatch) -> No
         rows("stats count(*) by @ptr")
 
 
+@pytest.mark.parametrize("query", ["fields @message", "sort @timestamp desc"])
+def test_a_query_that_holds_too_long_rows_fails(
+    query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insights, "MOST_CHARACTERS", 2000)
+    with pytest.raises(QueryTooLarge):
+        rows(query)
+    assert len(rows(f"{query} | limit 2")) == 2
+
+
+@pytest.mark.parametrize(
+    "query", ["stats count_distinct(line)", "stats count(*) by line", "dedup line"]
+)
+def test_long_values_count_for_as_long_as_they_are(
+    query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insights, "MOST_VALUES", 15)
+    with pytest.raises(QueryTooLarge):
+        rows(query)
+    assert rows(query.replace("line", "modelId"))
+
+
+@pytest.mark.parametrize("value", ["1e300", "-5", "nan", "inf", "²"])
+def test_whatever_is_called_a_time_is_shown(value: str) -> None:
+    run = Run(parse_query(f"parse @message '*' as @timestamp | stats max(`a.{value}`) by bin(1m)"))
+    run.feed([{"@message": value}])
+    assert len(run.rows()) == 1
+    run = Run(parse_query("stats max(v) as @timestamp"))
+    run.feed([{"@message": f'{{"v": "{value}"}}'}])
+    assert len(run.rows()) == 1
+
+
+def test_a_glob_of_many_stars_takes_no_longer_for_a_long_event() -> None:
+    """Found by a regular expression it took minutes, in a thread that nothing ends."""
+    names = ", ".join(f"a{number}" for number in range(400))
+    run = Run(parse_query(f"parse @message '{'*x' * 400}' as {names}"))
+    began_at = time.process_time()
+    run.feed([{"@message": "x" * 399 + "y" * 1_000_000}])
+    assert time.process_time() - began_at < 1
+    assert run.matched == 1
+
+
+def test_a_query_that_was_stopped_ends_after_its_row() -> None:
+    run = Run(parse_query("fields @message"))
+
+    def events() -> Iterator[dict[str, Any]]:
+        yield EVENTS[0]
+        run.stop()
+        yield from EVENTS[1:]
+
+    run.feed(events())
+    assert run.matched == 1
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -145,6 +201,7 @@ def test_a_query_of_too_many_groups_fails(monkeypatch: pytest.MonkeyPatch) -> No
         *("stats pct(a, 101)", "stats count(*) by bin(x)", "stats count(*) by bin(0m)"),
         *("parse a 'b' as c", "parse a '*' as", "parse a '*' as b, c", "fields a b", "sort"),
         *("fields a | | limit 1", "filter a ~ 1", "fields 'open", "x" * 3000),
+        "limit 000000001" + "0" * 5000,
     ],
 )
 def test_what_is_not_of_the_simple_forms_is_refused(query: str) -> None:

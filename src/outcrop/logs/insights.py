@@ -3,8 +3,6 @@
 Fields of JSON events are there by their paths, ``input.inputTokenCount`` and ``messages.0.role``.
 """
 
-import heapq
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +11,6 @@ from typing import Any, Final, cast
 
 from outcrop.logs.insights_parser import MOST_ROWS
 from outcrop.logs.insights_query import (
-    Aggregate,
     Bin,
     Command,
     Dedup,
@@ -25,12 +22,20 @@ from outcrop.logs.insights_query import (
     Sort,
     Stats,
 )
+from outcrop.logs.insights_sums import Sum, weight
 from outcrop.logs.insights_tests import Find, Value, holds, number_of, text_of
 from outcrop.logs.pattern_json import read_document
 from outcrop.wire import json
 
 MOST_GROUPS: Final = 10_000
 MOST_VALUES: Final = 1_000_000
+"""As ``insights_sums.weight`` counts them."""
+MOST_CHARACTERS: Final = 128 * 1024 * 1024
+"""Of the rows that a query holds on to."""
+_ROW_CHARACTERS: Final = 100
+_INDEX_DIGITS: Final = 6
+_Order = tuple[int, float, str]
+_YEAR_10000_MS: Final = 253_402_300_800_000
 _TIMES: Final = ("@timestamp", "@ingestionTime")
 
 
@@ -56,6 +61,13 @@ class Row:
             self._is_read = True
         return _path(self._document, name)
 
+    def keep(self) -> int:
+        """How many characters it holds, once what was read of its JSON is let go."""
+        self._document, self._is_read = None, False
+        return _ROW_CHARACTERS + sum(
+            len(each) for each in self.own.values() if isinstance(each, str)
+        )
+
 
 class Run:
     """``feed`` events latest first until ``is_done``, then take ``rows``."""
@@ -68,6 +80,8 @@ class Run:
             each for each in self._stages if isinstance(each, (_Limit, _Sort, _Stats))
         )
         self._rows: list[Row] = []
+        self._characters = 0
+        self._is_stopped = False
         self.matched = 0
         self._is_aggregated = any(isinstance(each, Stats) for each in commands)
 
@@ -81,18 +95,30 @@ class Run:
                 return True
         return False
 
+    def stop(self) -> None:
+        """Ends what runs in another thread after the row that it is at."""
+        self._is_stopped = True
+
     def feed(self, events: Iterable[Mapping[str, Value]]) -> None:
-        self._rows.extend(self._through((Row(dict(event)) for event in events), 0))
+        self._take((Row(dict(event)) for event in events), 0)
 
     def rows(self) -> list[list[dict[str, str]]]:
         """Field and value of each, as GetQueryResults gives them."""
         for number, stage in enumerate(self._stages):
-            self._rows.extend(self._through(stage.end(), number + 1))
+            self._take(stage.end(), number + 1)
         return [self._rendered(row) for row in self._rows]
+
+    def _take(self, rows: Iterable[Row], start: int) -> None:
+        for row in self._through(rows, start):
+            self._characters += row.keep()
+            _require_little(self._characters)
+            self._rows.append(row)
 
     def _through(self, rows: Iterable[Row], start: int) -> Iterator[Row]:
         """Those that pass all stages from ``start`` on."""
         for row in rows:
+            if self._is_stopped:
+                return
             passing: Row | None = row
             for stage in self._stages[start:]:
                 if stage is self._counted and start == 0:
@@ -152,9 +178,9 @@ class _Parse(_Stage):
 
     def take(self, row: Row) -> Row:
         text = text_of(row.find(self.command.field.name))
-        found = self.command.regex.search(text) if text is not None else None
+        found = _globbed(text, self.command.parts) if text is not None else None
         if found is not None:
-            row.own.update(zip(self.command.names, found.groups(), strict=True))
+            row.own.update(zip(self.command.names, found, strict=True))
         return row
 
 
@@ -162,13 +188,15 @@ class _Parse(_Stage):
 class _Dedup(_Stage):
     command: Dedup
     seen: set[tuple[str | None, ...]] = field(default_factory=set[tuple[str | None, ...]])
+    kept: int = 0
 
     def take(self, row: Row) -> Row | None:
         key = tuple(text_of(row.find(each.name)) for each in self.command.by)
         if key in self.seen:
             return None
-        if len(self.seen) >= MOST_VALUES:
-            raise QueryTooLarge(f"dedup found more than {MOST_VALUES} different rows")
+        self.kept += sum(map(weight, key))
+        if self.kept > MOST_VALUES:
+            raise QueryTooLarge(f"dedup found more than {MOST_VALUES} different values")
         self.seen.add(key)
         return row
 
@@ -186,29 +214,42 @@ class _Limit(_Stage):
 
 @dataclass
 class _Sort(_Stage):
-    """Keeps no more rows than the limit that follows lets through."""
+    """Keeps no more rows than the limit that follows lets through, each with what it is sorted
+    by."""
 
     command: Sort
     most: int = MOST_ROWS
-    rows: list[Row] = field(default_factory=list[Row])
+    rows: list[tuple[Sequence[_Order], int, Row]] = field(
+        default_factory=list["tuple[Sequence[_Order], int, Row]"]
+    )
+    characters: int = 0
 
     def take(self, row: Row) -> None:
-        self.rows.append(row)
-        if len(self.rows) >= 2 * self.most + 1000:
-            self.rows = list(self.end())
+        order = [_order(row.find(by.name)) for by, _ in self.command.by]
+        size = row.keep()
+        self.rows.append((order, size, row))
+        self.characters += size
+        if len(self.rows) >= 2 * self.most + 1000 or self.characters > MOST_CHARACTERS:
+            self._shorten()
+            _require_little(self.characters)
 
     def end(self) -> Iterable[Row]:
-        rows = self.rows
-        for by, descending in reversed(self.command.by):
-            rows = sorted(rows, key=lambda row: _order(row.find(by.name)), reverse=descending)
-        return rows[: self.most]
+        self._shorten()
+        return [row for _, _, row in self.rows]
+
+    def _shorten(self) -> None:
+        for number in reversed(range(len(self.command.by))):
+            descending = self.command.by[number][1]
+            self.rows.sort(key=lambda kept: kept[0][number], reverse=descending)
+        del self.rows[self.most :]
+        self.characters = sum(size for _, size, _ in self.rows)
 
 
 @dataclass
 class _Stats(_Stage):
     command: Stats
-    groups: dict[tuple[str | None, ...], "list[_Sum]"] = field(
-        default_factory=dict["tuple[str | None, ...]", "list[_Sum]"]
+    groups: dict[tuple[str | None, ...], list[Sum]] = field(
+        default_factory=dict[tuple[str | None, ...], list[Sum]]
     )
     kept: int = 0
 
@@ -218,7 +259,8 @@ class _Stats(_Stage):
         if sums is None:
             if len(self.groups) >= MOST_GROUPS:
                 raise QueryTooLarge(f"stats found more than {MOST_GROUPS} groups")
-            sums = self.groups[key] = [_Sum(each) for each in self.command.aggregates]
+            self.kept += sum(map(weight, key))
+            sums = self.groups[key] = [Sum(each) for each in self.command.aggregates]
         for each in sums:
             self.kept += each.add(row.find)
         if self.kept > MOST_VALUES:
@@ -227,73 +269,11 @@ class _Stats(_Stage):
     def end(self) -> Iterable[Row]:
         names = [each.name for each in self.command.by]
         if not self.groups and not self.command.by:
-            self.groups[()] = [_Sum(each) for each in self.command.aggregates]
+            self.groups[()] = [Sum(each) for each in self.command.aggregates]
         for key, sums in self.groups.items():
             own: dict[str, Value] = dict(zip(names, key, strict=True))
             own.update((each.aggregate.name, each.result()) for each in sums)
             yield Row(own)
-
-
-class _Sum:
-    """One aggregate of one group."""
-
-    def __init__(self, aggregate: Aggregate) -> None:
-        self.aggregate = aggregate
-        self._count = 0
-        self._total = 0.0
-        self._least: float | None = None
-        self._most: float | None = None
-        self._values: list[float] = []
-        self._distinct: set[str] = set()
-
-    def add(self, find: Find) -> int:
-        """How many values it holds on to because of this one."""
-        asked = self.aggregate
-        if asked.field is None:
-            self._count += 1
-            return 0
-        value = find(asked.field.name)
-        text = text_of(value)
-        if text is None:
-            return 0
-        if asked.function == "count":
-            self._count += 1
-            return 0
-        if asked.function == "count_distinct":
-            before = len(self._distinct)
-            self._distinct.add(text)
-            return len(self._distinct) - before
-        number = number_of(value)
-        return 0 if number is None else self._add_number(number)
-
-    def _add_number(self, number: float) -> int:
-        self._count += 1
-        self._total += number
-        self._least = number if self._least is None else min(self._least, number)
-        self._most = number if self._most is None else max(self._most, number)
-        if self.aggregate.function not in ("pct", "median"):
-            return 0
-        self._values.append(number)
-        return 1
-
-    def result(self) -> Value:
-        match self.aggregate.function:
-            case "count":
-                return float(self._count)
-            case "count_distinct":
-                return float(len(self._distinct))
-            case "sum":
-                return self._total if self._count else None
-            case "avg":
-                return self._total / self._count if self._count else None
-            case "min":
-                return self._least
-            case "max":
-                return self._most
-            case "pct":
-                return _percentile(self._values, self.aggregate.percent)
-            case "median":
-                return _percentile(self._values, 50.0)
 
 
 def _stage(command: Command) -> _Stage:
@@ -320,24 +300,14 @@ def _bound_sorts(stages: Sequence[_Stage]) -> None:
             stage.most = following.left
 
 
-def _percentile(values: list[float], percent: float) -> float | None:
-    """The nearest rank."""
-    if not values:
-        return None
-    rank = max(1, math.ceil(percent / 100 * len(values)))
-    return heapq.nsmallest(rank, values)[-1] if rank < 100 else sorted(values)[rank - 1]
-
-
 def _group(by: Named | Bin, find: Find) -> str | None:
     if isinstance(by, Named):
         return _shown(by.name, find(by.field.name))
     at_ms = number_of(find("@timestamp"))
-    if at_ms is None:
-        return None
-    return render_time(int(at_ms) // by.width_ms * by.width_ms)
+    return None if at_ms is None else render_time(at_ms, by.width_ms)
 
 
-def _order(value: Value) -> tuple[int, float, str]:
+def _order(value: Value) -> _Order:
     """What is missing first, then numbers, then texts."""
     number = number_of(value)
     if number is not None:
@@ -348,13 +318,39 @@ def _order(value: Value) -> tuple[int, float, str]:
 
 def _shown(name: str, value: Value) -> str | None:
     if name in _TIMES and isinstance(value, (int, float)):
-        return render_time(int(value))
+        return render_time(value) or text_of(value)
     return text_of(value)
 
 
-def render_time(at_ms: int) -> str:
+def render_time(value: float, width_ms: int = 1) -> str | None:
+    """Rounded down. None for what is no time: queries may call any number so."""
+    if not 0 <= value < _YEAR_10000_MS:
+        return None
+    at_ms = int(value) // width_ms * width_ms
     at = datetime.fromtimestamp(at_ms / 1000, UTC)
     return f"{at:%Y-%m-%d %H:%M:%S}.{at_ms % 1000:03d}"
+
+
+def _require_little(characters: int) -> None:
+    if characters > MOST_CHARACTERS:
+        raise QueryTooLarge(f"the rows have more than {MOST_CHARACTERS} characters")
+
+
+def _globbed(text: str, parts: Sequence[str]) -> Sequence[str] | None:
+    """What stands between the parts, each where it comes first. The last one takes the rest, where
+    nothing follows it."""
+    start = text.find(parts[0])
+    if start < 0:
+        return None
+    at, found = start + len(parts[0]), list[str]()
+    for part in parts[1:-1]:
+        end = text.find(part, at)
+        if end < 0:
+            return None
+        found.append(text[at:end])
+        at = end + len(part)
+    end = text.find(parts[-1], at) if parts[-1] else len(text)
+    return None if end < 0 else [*found, text[at:end]]
 
 
 def _path(document: Any, name: str) -> Value:
@@ -367,10 +363,11 @@ def _path(document: Any, name: str) -> Value:
             value = cast("dict[str, Any]", value)[part]
         elif (
             isinstance(value, list)
-            and part.isdigit()
-            and int(part[:6]) < len(cast("list[Any]", value))
+            and part.isdecimal()
+            and len(part) <= _INDEX_DIGITS
+            and int(part) < len(cast("list[Any]", value))
         ):
-            value = cast("list[Any]", value)[int(part[:6])]
+            value = cast("list[Any]", value)[int(part)]
         else:
             return None
     return _scalar(value)

@@ -22,10 +22,10 @@ from outcrop.logs.insights_query import (
 from outcrop.logs.insights_tests import read_test
 from outcrop.logs.insights_tokens import MalformedQuery, Token
 from outcrop.logs.insights_words import Words
-from outcrop.logs.regexes import compile_regex, escape
 
 MOST_ROWS: Final = 10_000
 _MOST_COMMANDS: Final = 50
+_MOST_DIGITS: Final = 9
 _FUNCTIONS: Final = get_args(Function)
 _UNITS_MS: Final[Mapping[str, int]] = {
     "ms": 1,
@@ -78,9 +78,10 @@ def _sort(words: Words) -> Sort:
 
 def _limit(words: Words) -> Limit:
     token = words.take_kind("number")
-    if token is None or not token.text.isdigit() or not 1 <= int(token.text[:9]) <= MOST_ROWS:
+    digits = token.text.lstrip("0") if token else ""
+    if not digits.isdigit() or len(digits) > _MOST_DIGITS or int(digits) > MOST_ROWS:
         raise MalformedQuery(f"limit takes a number from 1 to {MOST_ROWS}", words.next.at)
-    return Limit(int(token.text))
+    return Limit(int(digits))
 
 
 def _dedup(words: Words) -> Dedup:
@@ -104,11 +105,7 @@ def _parse(words: Words) -> Parse:
     parts = glob.text.split("*")
     if len(names) != len(parts) - 1 or not names:
         raise MalformedQuery("parse takes one name for each *", glob.at)
-    escaped = [escape(part) for part in parts]
-    # The last one takes the rest of the line, where nothing follows it.
-    last = "(.*)$" if not parts[-1] else "(.*?)" + escaped[-1]
-    middle = "(.*?)".join(escaped[:-1])
-    return Parse(field, compile_regex(middle + last, dot_all=True), names)
+    return Parse(field, parts, names)
 
 
 _COMMANDS: Final[Mapping[str, Callable[[Words], Command]]] = {

@@ -99,8 +99,10 @@ class Dedup:
 
 @dataclass(frozen=True, slots=True)
 class Parse:
+    """``parts`` are what stands between the stars, one more than there are names."""
+
     field: Field
-    regex: Any
+    parts: Sequence[str]
     names: Sequence[str]
 
 

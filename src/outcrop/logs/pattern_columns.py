@@ -13,7 +13,8 @@ from outcrop.logs.pattern_values import Comparison, InvalidPattern, compare, fin
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_\-]+")
 _PLAIN: Final = re.compile(r"[^\s,()\"%&|\[\]=!<>]+")
-_COLUMN: Final = re.compile(r'\[[^\]]*\]|"(?:[^"\\]|\\.)*"|[^\s]+')
+_COLUMN: Final = re.compile(r'\s*(\[[^\]]*\]|"(?:[^"\\]|\\.)*"|[^\s]+)')
+_WITHOUT_BRACKETS: Final = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^\s]+)')
 _MOST_COLUMNS: Final = 1000
 
 
@@ -80,13 +81,16 @@ def parse_column_pattern(text: str) -> ColumnPattern:
 
 
 def split(message: str) -> list[str]:
+    """Looked at once: where no bracket closes any more, none opens a column."""
     found: list[str] = []
-    for match in _COLUMN.finditer(message):
-        text = match[0]
+    at, last = 0, message.rfind("]")
+    while len(found) <= _MOST_COLUMNS:
+        match = (_COLUMN if at < last else _WITHOUT_BRACKETS).match(message, at)
+        if match is None:
+            break
+        text, at = match[1], match.end()
         is_wrapped = len(text) > 1 and text[0] + text[-1] in ("[]", '""')
         found.append(text[1:-1] if is_wrapped else text)
-        if len(found) > _MOST_COLUMNS:
-            break
     return found
 
 

@@ -99,6 +99,7 @@ class Queries:
             return False
         query.status = "Cancelled"
         query.task.cancel()
+        self._forget()
         return True
 
     async def close(self) -> None:
@@ -127,7 +128,7 @@ class Queries:
                 query.status = "Failed"
             finally:
                 query.took_ms = round((time.monotonic() - began_at) * 1000)
-        self._forget()
+                self._forget()
 
     def _forget(self) -> None:
         """The oldest that are no longer open, until what is kept is little enough."""
@@ -141,13 +142,16 @@ class Queries:
 
 async def _work(query: Query, batches: Batches) -> None:
     run = Run(query.asked.commands, query.asked.limit)
-    async for batch in batches():
-        await asyncio.to_thread(run.feed, batch)
-        query.scanned += len(batch)
-        query.scanned_bytes += sum(len(str(event["@message"])) for event in batch)
-        query.matched = run.matched
-        if run.is_done:
-            break
-    rows = await asyncio.to_thread(run.rows)
+    try:
+        async for batch in batches():
+            await asyncio.to_thread(run.feed, batch)
+            query.scanned += len(batch)
+            query.scanned_bytes += sum(len(str(event["@message"])) for event in batch)
+            query.matched = run.matched
+            if run.is_done:
+                break
+        rows = await asyncio.to_thread(run.rows)
+    finally:
+        run.stop()
     query.size_bytes = sum(len(each["field"]) + len(each["value"]) for row in rows for each in row)
     query.rows = rows

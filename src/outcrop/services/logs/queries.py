@@ -1,5 +1,6 @@
 """Logs Insights: StartQuery runs a query beside requests, GetQueryResults tells how far it got."""
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from outcrop.services.call import Call
 from outcrop.services.logs.references import (
     identified_place,
     invalid_parameter,
+    invalid_token,
     limit_exceeded,
     not_found,
     paged,
@@ -29,6 +31,8 @@ from outcrop.stores.tables import log_events, to_ms
 
 _MOST_GROUPS: Final = 50
 _AT_ONCE: Final = 1000
+_LATEST_S: Final = 2**42
+_TOKEN: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _GROUPINGS: Final = ("logGroupName", "logGroupNames", "logGroupIdentifiers")
 
 
@@ -50,7 +54,7 @@ async def start_query(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
         commands=commands,
         limit=min(params.get("limit", MOST_ROWS), MOST_ROWS),
     )
-    span = (start_s * 1000, (end_s + 1) * 1000)
+    span = (min(start_s, _LATEST_S) * 1000, (min(end_s, _LATEST_S) + 1) * 1000)
     try:
         query = call.observing.logs.queries.start(asked, lambda: _events(call, groups, *span))
     except TooManyQueries as error:
@@ -66,8 +70,8 @@ async def get_query_results(call: Call, params: Mapping[str, Any]) -> dict[str, 
     token = params.get("nextToken")
     start = 0
     if token is not None:
-        if not token.isdigit() or int(token[:9]) > len(rows):
-            raise invalid_parameter("The specified nextToken is invalid.")
+        if not _TOKEN.fullmatch(token) or int(token) > len(rows):
+            raise invalid_token()
         start = int(token)
     answer: dict[str, Any] = {
         "queryLanguage": "CWLI",
