@@ -41,7 +41,10 @@ class Trails:
         result: Mapping[str, Any] | None,
         error: AWSError | None,
     ) -> bytes:
-        """Empty for what is not recorded."""
+        """Empty for what is not recorded. Nor is what somebody without a name asked for in vain:
+        whose trail it would be in was for the sender to choose."""
+        if error is not None and asked.caller.principal.kind == "anonymous":
+            return b""
         account = asked.caller.account
         if not self.selectors.wants(account, asked.region, asked.operation, params):
             return b""

@@ -81,34 +81,35 @@ def resources_of(
 def looked_up_by(service: str, record: Mapping[str, Any]) -> list[dict[str, str]]:
     """Types and names of what an event is about. ``service`` as in its source."""
     seen: dict[tuple[str, str], None] = {}
-    for part in ("requestParameters", "responseElements"):
+    for part, find in (("requestParameters", _named), ("responseElements", _named_within)):
         told = record.get(part)
         if isinstance(told, Mapping):
-            seen |= dict.fromkeys(_named(service, cast(Mapping[str, Any], told)))
+            seen |= dict.fromkeys(find(service, cast(Mapping[str, Any], told)))
     for each in record.get("resources", ()):
         seen.setdefault((each["type"], each["ARN"]))
     return [{"type": type, "name": name} for type, name in list(seen)[:_MOST]]
+
+
+def _named_within(service: str, told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """And one level below. Not of parameters: the names in their maps are the caller's own words,
+    such as those of an encryption context."""
+    yield from _named(service, told)
+    for value in told.values():
+        if isinstance(value, Mapping):
+            yield from _named(service, cast(Mapping[str, Any], value))
 
 
 def _named(service: str, told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     types = _TYPES.get(service, {})
     for name, value in told.items():
         type = types.get(name)
-        if isinstance(value, Mapping):
-            yield from _named_flat(types, cast(Mapping[str, Any], value))
-        elif type is None:
+        if type is None:
             continue
         elif isinstance(value, str):
             yield type, value
         elif isinstance(value, list):
             texts = cast("list[Any]", value)
             yield from ((type, each) for each in texts[:_MOST] if isinstance(each, str))
-
-
-def _named_flat(types: Mapping[str, str], told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in told.items():
-        if name in types and isinstance(value, str):
-            yield types[name], value
 
 
 def _bucket_arn(name: str) -> str | None:

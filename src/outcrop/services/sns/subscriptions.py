@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import msgspec
 
+from outcrop.errors import ServiceError
 from outcrop.services.call import Call
 from outcrop.services.operation import operation
 from outcrop.services.sns.deliveries import submit_delivery
@@ -70,6 +71,9 @@ async def unsubscribe(call: Call, params: Params) -> dict[str, Any]:
     require_arn(arn, "SubscriptionArn")
     async with call.stores.resources.writing() as transaction:
         item = await transaction.find_arn(Subscription, arn)
+        if item is None and is_anonymous(call):
+            # Its account's trail would tell of what nobody did to nothing.
+            raise ServiceError("NotFound", "Subscription does not exist")
         if item is None or item.record.state == "cancelled":
             return {}
         _require_leave(call, item)
