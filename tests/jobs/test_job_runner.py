@@ -68,8 +68,8 @@ class Work:
             self.cancelled.set()
             raise
 
-    def kind(self, attempts: int = 5) -> dict[str, JobKind]:
-        return {"work": JobKind(self, self.gave_up, attempts)}
+    def kind(self, attempts: int = 5, at_once: int = 8) -> dict[str, JobKind]:
+        return {"work": JobKind(self, self.gave_up, attempts, at_once)}
 
 
 class Node:
@@ -84,14 +84,17 @@ class Node:
         self._stack.push_async_callback(database.close)
         return database
 
-    async def runner(self, work: Work, pace: Pace, *, attempts: int = 5, **more: Any) -> JobRunner:
-        runner = JobRunner(await self.open(), work.kind(attempts), node="n", pace=pace, **more)
+    async def runner(
+        self, work: Work, pace: Pace, *, attempts: int = 5, at_once: int = 8, **more: JobKind
+    ) -> JobRunner:
+        kinds = work.kind(attempts, at_once) | more
+        runner = JobRunner(await self.open(), kinds, node="n", pace=pace)
         self._stack.push_async_callback(runner.close)
         return runner
 
-    async def submit(self, subject: str = "x", **more: Any) -> str:
+    async def submit(self, subject: str = "x", *, kind: str = "work", **more: Any) -> str:
         async with Resources(await self.open()).writing() as transaction:
-            return await submit(transaction, "work", subject, **more)
+            return await submit(transaction, kind, subject, **more)
 
     def row(self) -> dict[str, Any]:
         (row,) = self.rows()
@@ -347,7 +350,7 @@ async def test_no_more_than_so_many_jobs_run_at_a_time(node: Node) -> None:
         await go.wait()
 
     work = Work(wait)
-    runner = await node.runner(work, QUICK, concurrency=3)
+    runner = await node.runner(work, QUICK, at_once=3)
     for index in range(7):
         await node.submit(f"s{index}")
     for _ in range(3):
@@ -358,6 +361,27 @@ async def test_no_more_than_so_many_jobs_run_at_a_time(node: Node) -> None:
     go.set()
     await eventually(lambda: {row["state"] for row in node.rows()} == {"done"})
     assert len(work.jobs) == 7
+
+
+async def test_a_kind_that_hangs_leaves_room_to_others(node: Node) -> None:
+    hanging = Work()
+    hanging.run = hanging.forever
+    done = Work()
+    other = JobKind(done, done.gave_up)
+    runner = await node.runner(hanging, QUICK, at_once=3, other=other)
+    for index in range(5):
+        await node.submit(f"s{index}")
+    await node.submit("late", kind="other")
+    runner.start()
+    await eventually(lambda: len(done.jobs) == 1)
+    assert len(hanging.jobs) == 3
+
+
+async def test_a_job_that_is_done_keeps_nothing_of_what_it_was_about(node: Node) -> None:
+    runner = await node.runner(Work(), QUICK)
+    await node.submit(payload={"message": "secret"})
+    runner.start()
+    assert (await node.until("done"))["payload"] == b"{}"
 
 
 async def test_a_database_out_of_reach_for_a_while_ends_nothing(

@@ -30,7 +30,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def delivery(run: Handler, lost: Lost, *, kept: timedelta = KEPT, clock: Clock = now) -> JobKind:
+def delivery(
+    run: Handler, lost: Lost, *, kept: timedelta = KEPT, clock: Clock = now, at_once: int = 8
+) -> JobKind:
     """``run`` raises ``NotDelivered`` to be asked again. ``lost`` is told of what was given up,
     with the last failure; it may be told more than once."""
 
@@ -45,4 +47,4 @@ def delivery(run: Handler, lost: Lost, *, kept: timedelta = KEPT, clock: Clock =
             log.error("%s of %s is dropped after %s: %s", job.kind, job.subject, age, error)
             await lost(job, str(error))
 
-    return JobKind(attempt, lost)
+    return JobKind(attempt, lost, at_once=at_once)

@@ -21,7 +21,6 @@ _LONGEST_ERROR: Final = 1024
 
 # As the index has them, or SQLite would not use it.
 _HELD: Final[tuple[Any, ...]] = tuple(map(sa.literal_column, ("'running'", "'failing'")))
-_OPEN: Final = ("waiting", "running", "failing")
 _ENDED: Final = ("done", "failed")
 
 
@@ -37,25 +36,27 @@ class Lease:
 
 
 def _due(kinds: Collection[str], now_ms: int) -> sa.Select[Any]:
+    """The first of each kind and state is where the index has it, however many wait behind it."""
+    firsts = [first for kind in sorted(kinds) for first in _firsts(kind, now_ms)]
+    found = sa.union_all(*(sa.select(first.subquery()) for first in firsts)).subquery()
+    return sa.select(found.c.id).order_by(found.c.not_before_ms).limit(1)
+
+
+def _firsts(kind: str, now_ms: int) -> list[sa.Select[Any, Any]]:
     other = jobs.alias()
-    same_subject = sa.exists().where(
-        other.c.kind == jobs.c.kind,
-        other.c.subject == jobs.c.subject,
-        other.c.state.in_(_HELD),
-        other.c.id != jobs.c.id,
-    )
-    return (
-        sa.select(jobs.c.id)
-        .where(
-            jobs.c.state.in_(_OPEN),
-            jobs.c.not_before_ms <= now_ms,
-            jobs.c.lease_until_ms <= now_ms,
-            jobs.c.kind.in_(sorted(kinds)),
-            ~same_subject,
-        )
-        .order_by(jobs.c.not_before_ms, jobs.c.created_at_ms, jobs.c.id)
+    held = sa.select(other.c.subject).where(other.c.kind == kind, other.c.state.in_(_HELD))
+    # What waits has no lease, and of a subject that is held there is one job that does not wait.
+    may = {
+        "waiting": jobs.c.subject.not_in(held),
+        **dict.fromkeys(("running", "failing"), jobs.c.lease_until_ms <= now_ms),
+    }
+    return [
+        sa.select(jobs.c.id, jobs.c.not_before_ms)
+        .where(jobs.c.kind == kind, jobs.c.state == state, jobs.c.not_before_ms <= now_ms, free)
+        .order_by(jobs.c.not_before_ms)
         .limit(1)
-    )
+        for state, free in may.items()
+    ]
 
 
 async def find_due(connection: AsyncConnection, kinds: Collection[str], now_ms: int) -> str | None:
@@ -121,7 +122,8 @@ async def give_up(connection: AsyncConnection, lease: Lease, now_ms: int, error:
 async def end(
     connection: AsyncConnection, lease: Lease, now_ms: int, state: Literal["done", "failed"]
 ) -> bool:
-    return await _let_go(connection, lease, now_ms, {"state": state})
+    # What it was about is nobody's any more, and it may be large.
+    return await _let_go(connection, lease, now_ms, {"state": state, "payload": b"{}"})
 
 
 async def free_all(connection: AsyncConnection, now_ms: int) -> int:

@@ -48,11 +48,13 @@ is retried with back-off, and given up after the kind's attempts."""
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """``gave_up`` tells the job's subject what came of it, with the last error's message; it is
-    asked again until it returns."""
+    asked again until it returns. ``at_once``: how many a process does at a time, so that a kind
+    that waits for others leaves room to all others."""
 
     run: Handler
     gave_up: Callable[[Job, str], Awaitable[None]]
     attempts: int = 5
+    at_once: int = 8
 
 
 async def submit(

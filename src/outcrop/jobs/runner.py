@@ -7,7 +7,8 @@ A handler runs as long as this process holds the job's lease: what would end the
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -63,7 +64,8 @@ _PACE: Final = Pace()
 
 
 class JobRunner:
-    """``node`` names this process in the rows, for who reads them."""
+    """``node`` names this process in the rows, for who reads them. How many jobs it does at a time,
+    each kind says for itself."""
 
     def __init__(
         self,
@@ -71,13 +73,11 @@ class JobRunner:
         kinds: Mapping[str, JobKind],
         *,
         node: str,
-        concurrency: int = 8,
         pace: Pace = _PACE,
     ) -> None:
         self._database = database
         self._kinds = kinds
         self._node = node
-        self._concurrency = concurrency
         self._pace = pace
         self._clock = pace.clock
         self._running: dict[asyncio.Task[None], _Running] = {}
@@ -129,8 +129,8 @@ class JobRunner:
             async with self._database.write() as connection:
                 await leases.prune(connection, now)
             self._prune_at_ms = now + _PRUNE_EVERY_MS
-        while len(self._running) < self._concurrency and not self._closing:
-            lease = await self._claim()
+        while (kinds := self._with_room()) and not self._closing:
+            lease = await self._claim(kinds)
             if lease is None:
                 return
             self._begin(lease)
@@ -150,17 +150,19 @@ class JobRunner:
             except TimeoutError:
                 continue
 
-    async def _claim(self) -> Lease | None:
+    def _with_room(self) -> list[str]:
+        running = Counter(one.lease.job.kind for one in self._running.values())
+        return [name for name, kind in self._kinds.items() if running[name] < kind.at_once]
+
+    async def _claim(self, kinds: Collection[str]) -> Lease | None:
         # Looking needs no turn among the writers; most looks find nothing.
         async with self._database.read() as connection:
-            if await leases.find_due(connection, self._kinds, self._clock()) is None:
+            if await leases.find_due(connection, kinds, self._clock()) is None:
                 return None
         owner = f"{self._node[:200]}:{secrets.token_hex(16)}"
         async with self._database.write() as connection:
             now = self._clock()
-            return await leases.claim(
-                connection, self._kinds, owner, now, now + self._pace.lease_ms
-            )
+            return await leases.claim(connection, kinds, owner, now, now + self._pace.lease_ms)
 
     def _begin(self, lease: Lease) -> None:
         task = asyncio.ensure_future(self._do(lease))

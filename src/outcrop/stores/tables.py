@@ -48,7 +48,7 @@ jobs = sa.Table(
     sa.Column("error", sa.String(1024)),
     sa.Column("created_at_ms", sa.BigInteger, nullable=False),
     sa.Column("changed_at_ms", sa.BigInteger, nullable=False),
-    sa.Index("jobs_due", "state", "not_before_ms"),
+    sa.Index("jobs_due", "kind", "state", "not_before_ms", "subject"),
     sa.Index(
         "jobs_one_of_a_subject",
         "kind",

@@ -10,6 +10,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # Deliveries are jobs of many kinds, and many of them: each kind has its own line.
+    op.drop_index("jobs_due", "jobs")
+    op.create_index("jobs_due", "jobs", ["kind", "state", "not_before_ms", "subject"])
     op.create_table(
         "journal_cursor",
         sa.Column("name", sa.String(32), primary_key=True),
