@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.journal.records import CallRecord
+from outcrop.stores.bulk import insert_rows
 from outcrop.stores.failures import StoreError
 from outcrop.stores.resources import Resources, Transaction
 from outcrop.stores.tables import now_ms, trail_events
@@ -34,6 +35,11 @@ _SHARED: Final = UUID("6f0c3c0e-3c2b-4f0c-9d7e-0f5c1a7b9a11")
 
 _SHARED_MARK: Final = b'"sharedEventID":'
 
+_COLUMNS: Final = (
+    *("account", "region", "at_ms", "event_id", "event_name", "event_source", "username"),
+    *("access_key_id", "read_only", "is_data", "resources", "body"),
+)
+
 Event = dict[str, Any]
 
 
@@ -42,8 +48,8 @@ class TrailIndex:
 
     async def take(self, records: Sequence[CallRecord], transaction: Transaction) -> None:
         rows = [row for record in records if record.trail for row in rows_of(record)]
-        if rows:
-            await transaction.connection.execute(sa.insert(trail_events), rows)
+        values = [tuple(row.values()) for row in rows]
+        await insert_rows(transaction.connection, trail_events, _COLUMNS, values)
 
     def taken(self) -> None:
         pass
@@ -78,6 +84,7 @@ def _decoded(trail: bytes) -> Event | None:
 
 
 def _row(record: CallRecord, event: Event, body: bytes) -> dict[str, Any]:
+    """By ``_COLUMNS``, in their order."""
     identity = event["userIdentity"]
     service = event["eventSource"].partition(".")[0]
     return {
