@@ -6,6 +6,7 @@ an object of its own, to which the record points.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -26,6 +27,9 @@ _NO_TYPES: Final = ("", "application/octet-stream")
 
 Side = Literal["input", "output"]
 
+_encode: Final = msgspec.json.Encoder().encode
+_format: Final = msgspec.json.format
+
 
 class Large(msgspec.Struct, frozen=True, array_like=True):
     """The object that a body becomes: its name in the folder ``data/`` and its type."""
@@ -43,7 +47,8 @@ class Batch:
     began_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as whatever is made once a record: that costs as much as half of its JSON.
+@dataclass(slots=True)
 class Rendered:
     """``line`` is for the bucket, ``event`` for the log group: they differ in where they point to.
     Both are JSON without a line end."""
@@ -90,7 +95,7 @@ class _Record(msgspec.Struct, kw_only=True, rename="camel"):
     error_code: str | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Body:
     """Either within the record or beside it, or neither where it is not wanted."""
 
@@ -113,13 +118,17 @@ def render(record: CallRecord, configuration: LoggingConfiguration, batch: Batch
         raise ValueError(f"the request {record.request_id} is not logged")
     given, answered = _bodies(record, content, invocation, configuration)
     log = _log(record, content, invocation)
-    log.input.input_body_json = _spliced(given)
-    if log.output is not UNSET:
-        log.output.output_body_json = _spliced(answered)
+    if given.json is not None:
+        log.input.input_body_json = msgspec.Raw(given.json)
+    if log.output is not UNSET and answered.json is not None:
+        log.output.output_body_json = msgspec.Raw(answered.json)
+    if given.large is None and answered.large is None:
+        line = _encode(log)
+        return Rendered(line, line, ())
     large = tuple((body.large, body.data) for body in (given, answered) if body.large is not None)
     bucket = configuration.group.large if configuration.group else None
     event = _encoded(log, given.large, answered.large, bucket, batch)
-    if not large or configuration.s3 == bucket:
+    if configuration.s3 == bucket:
         return Rendered(event, event, large)
     line = _encoded(log, given.large, answered.large, configuration.s3, batch)
     return Rendered(line, event, large)
@@ -133,15 +142,13 @@ def _bodies(
 ) -> tuple[_Body, _Body]:
     if not wants(configuration, invocation.modality):
         return _NOTHING, _NOTHING
-    request_id = record.request_id
-    given = _body(content.input, _named(content.input_type), f"{request_id}_input")
+    given = _body(content.input, content.input_type, record, "input")
     if not _has_output(record):
         return given, _NOTHING
     output, is_image = content.output, invocation.modality == "image"
     if record.operation == "ConverseStream" and output:
         output = _folded(output)
-    name = f"{request_id}_output"
-    return given, _body(output, _named(content.output_type), name, is_binary=is_image)
+    return given, _body(output, content.output_type, record, "output", is_binary=is_image)
 
 
 def _has_output(record: CallRecord) -> bool:
@@ -149,15 +156,17 @@ def _has_output(record: CallRecord) -> bool:
     return record.status < _FIRST_ERROR or record.status == CLIENT_GONE
 
 
-def _body(raw: bytes, content_type: str, name: str, *, is_binary: bool = False) -> _Body:
+def _body(
+    raw: bytes, content_type: str, record: CallRecord, side: Side, *, is_binary: bool = False
+) -> _Body:
     if not raw:
         return _NOTHING
     text = _compact(raw)
-    if text is None:
-        return _Body(large=Large(f"{name}.gz", content_type), data=raw)
-    if is_binary or len(text) > LARGE_BYTES:
-        return _Body(large=Large(f"{name}.json.gz", content_type), data=raw)
-    return _Body(json=text)
+    if text is not None and not is_binary and len(text) <= LARGE_BYTES:
+        return _Body(text)
+    ending = "gz" if text is None else "json.gz"
+    large = Large(f"{record.request_id}_{side}.{ending}", _named(content_type))
+    return _Body(large=large, data=raw)
 
 
 def _named(content_type: str) -> str:
@@ -168,8 +177,9 @@ def _compact(raw: bytes) -> bytes | None:
     """Without whitespace between its tokens, which are left as they are; None for what is no JSON
     that every reader reads."""
     try:
-        raw.decode()
-        return msgspec.json.format(raw, indent=-1)
+        if not raw.isascii():
+            raw.decode()
+        return _format(raw, indent=-1)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return None
 
@@ -183,10 +193,9 @@ def _folded(events: bytes) -> bytes:
 
 
 def _log(record: CallRecord, content: Content, invocation: Invocation) -> _Record:
-    began = datetime.fromtimestamp(record.began_us // 1_000_000, UTC)
     where = invocation.region
     return _Record(
-        timestamp=f"{began:%Y-%m-%dT%H:%M:%SZ}",
+        timestamp=_timestamp(record.began_us // 1_000_000),
         account_id=record.account,
         identity=_Identity(record.principal),
         region=record.region,
@@ -211,8 +220,9 @@ def _log(record: CallRecord, content: Content, invocation: Invocation) -> _Recor
     )
 
 
-def _spliced(body: _Body) -> msgspec.Raw | UnsetType:
-    return UNSET if body.json is None else msgspec.Raw(body.json)
+@lru_cache(maxsize=64)
+def _timestamp(at_s: int) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _encoded(
@@ -226,7 +236,7 @@ def _encoded(
     log.input.input_body_s3_path = _path(given, bucket, batch)
     if log.output is not UNSET:
         log.output.output_body_s3_path = _path(answered, bucket, batch)
-    return msgspec.json.encode(log)
+    return _encode(log)
 
 
 def _path(large: Large | None, bucket: LogBucket | None, batch: Batch) -> str | UnsetType:

@@ -8,7 +8,6 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +23,7 @@ from outcrop.invocations.batches import (
     put_batch,
 )
 from outcrop.invocations.configurations import find_logging
-from outcrop.invocations.records import is_logged, render
+from outcrop.invocations.records import Batch, is_logged, render
 from outcrop.jobs.queue import submit
 from outcrop.journal.records import CallRecord
 from outcrop.stores.mirror import Mirror
@@ -61,12 +60,11 @@ class InvocationSpool:
 
     async def take(self, records: Sequence[CallRecord], transaction: Transaction) -> None:
         await self._sweep(transaction)
-        logged = sorted(filter(is_logged, records), key=_owner)
-        for (account, region), own in groupby(logged, _owner):
+        for (account, region), own in _by_owner(records).items():
             configuration = find_logging(self._models, account, region)
             # Taken away while the call went on: there is nowhere to put it.
             if configuration is not None:
-                await self._take(account, region, list(own), configuration, transaction)
+                await self._take(account, region, own, configuration, transaction)
 
     def taken(self) -> None:
         self._uncommitted.clear()
@@ -124,33 +122,30 @@ class InvocationSpool:
     def _write(self, batch: StoredBatch, records: Sequence[CallRecord]) -> tuple[StoredBatch, int]:
         """As many as there is room for, and at least one."""
         frames: list[bytes] = []
-        size, large = 0, 0
+        place, room, large = batch.place, MOST_BYTES - batch.bytes, 0
         for record in records[: MOST_RECORDS - batch.records]:
-            frame = self._frame(batch, record)
+            frame = self._frame(batch, place, record)
             frames.append(framed(frame))
-            size, large = size + len(frames[-1]), large + len(frame.large)
-            if batch.bytes + size >= MOST_BYTES:
+            large += len(frame.large)
+            room -= len(frames[-1])
+            if room <= 0:
                 break
         self._files.append(batch, frames)
         grown = replace(
             batch,
             records=batch.records + len(frames),
-            bytes=batch.bytes + size,
+            bytes=MOST_BYTES - room,
             large=batch.large + large,
         )
         return grown, len(frames)
 
-    def _frame(self, batch: StoredBatch, record: CallRecord) -> Frame:
-        rendered = render(record, batch.configuration, batch.place)
+    def _frame(self, batch: StoredBatch, place: Batch, record: CallRecord) -> Frame:
+        rendered = render(record, batch.configuration, place)
+        event = b"" if rendered.event is rendered.line else rendered.event
         for large, body in rendered.large:
             self._files.put_large(batch.id, large, body)
-        return Frame(
-            request_id=record.request_id,
-            at_ms=record.began_ms,
-            line=rendered.line,
-            event=b"" if rendered.event == rendered.line else rendered.event,
-            large=tuple(large for large, _ in rendered.large),
-        )
+        names = tuple(large for large, _ in rendered.large)
+        return Frame(record.request_id, record.began_ms, rendered.line, event, names)
 
     async def _sweep(self, transaction: Transaction) -> None:
         """Files whose batches were never committed, or have been delivered."""
@@ -174,5 +169,9 @@ async def _submit(transaction: Transaction, batch: StoredBatch, before: Sequence
             await submit(transaction, KINDS[part], subject, payload, not_before=closes_at)
 
 
-def _owner(record: CallRecord) -> tuple[str, str]:
-    return record.account, record.region
+def _by_owner(records: Sequence[CallRecord]) -> dict[tuple[str, str], list[CallRecord]]:
+    """Those that are logged, by account and region."""
+    found: dict[tuple[str, str], list[CallRecord]] = {}
+    for record in filter(is_logged, records):
+        found.setdefault((record.account, record.region), []).append(record)
+    return found
