@@ -27,6 +27,8 @@ from outcrop.stores.resources import Item, Resources
 log = logging.getLogger(__name__)
 
 _INTERVAL_S: Final = 10.0
+_BUGS: Final = (ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What settings and data that nobody thought of may come to: the other alarms go on."""
 _SHOWN: Final = 10
 """How many datapoints a reason names."""
 
@@ -76,8 +78,12 @@ class AlarmWatch:
         await self._catch_up()
         now = self._clock()
         for alarm in alarms:
-            async with self._resources.reading() as view:
-                verdict = await judge(view.connection, alarm, now)
+            try:
+                async with self._resources.reading() as view:
+                    verdict = await judge(view.connection, alarm, now)
+            except _BUGS:
+                log.exception("a bug kept alarm %s from being evaluated", alarm.arn)
+                continue
             if verdict is not None and verdict.state != alarm.record.state:
                 await self._change(alarm, verdict, now)
 

@@ -25,6 +25,8 @@ from outcrop.metrics.syntax import (
 
 MOST_VALUES: Final = 500_000
 """Of all lines that one request computes."""
+MOST_WORK: Final = 20_000_000
+"""Values that one request looks at, whatever comes of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,18 @@ Value = float | str | Line | list[Line]
 
 @dataclass(slots=True)
 class Budget:
-    """How many more values may be computed."""
+    """How many more values may be computed, and how many looked at."""
 
     left: int = MOST_VALUES
+    work: int = MOST_WORK
 
     def spend(self, count: int) -> None:
         self.left -= count
-        if self.left < 0:
+        self.look_at(count)
+
+    def look_at(self, count: int) -> None:
+        self.work -= count
+        if self.left < 0 or self.work < 0:
             raise ExpressionError(
                 "It needs too many datapoints. Ask for a longer period or a shorter time."
             )
@@ -201,6 +208,7 @@ def _join(function: Callable[..., float], values: Sequence[Value], scope: Scope)
     lines = [value for value in values if isinstance(value, Line)]
     if not lines:
         return function(*values)
+    scope.budget.look_at(len(lines) * len(lines[0].values))
     times: Iterable[int] = lines[0].values
     for line in lines[1:]:
         times = [at_s for at_s in times if at_s in line.values]
@@ -225,11 +233,13 @@ _Arguments = Sequence[Value]
 
 
 def _each(function: Callable[[float], float]) -> Callable[[_Arguments, Scope], Value]:
+    function = _finite(function)
+
     def call(arguments: _Arguments, scope: Scope) -> Value:
         (value,) = arguments
         if isinstance(value, list):
             return [_line(_join(function, [line], scope)) for line in value]
-        return _join(_finite(function), [value], scope)
+        return _join(function, [value], scope)
 
     return call
 
@@ -247,8 +257,10 @@ def _summary(
         (value,) = arguments
         if isinstance(value, Line):
             values = list(value.values.values())
+            scope.budget.look_at(len(values))
             return function(values) if values else math.nan
         lines = _lines(value)
+        scope.budget.look_at(sum(len(line.values) for line in lines))
         columns: dict[int, list[float]] = {}
         for line in lines:
             for at_s, number in line.values.items():
@@ -283,7 +295,10 @@ def _fill(arguments: _Arguments, scope: Scope) -> Value:
     if filling == "REPEAT":
         return replace(line, values=repeated(line.values, times))
     if filling == "LINEAR":
-        return replace(line, values=linear(line.values, times))
+        filled = linear(line.values, times)
+        return replace(
+            line, values={s: value for s, value in filled.items() if math.isfinite(value)}
+        )
     if isinstance(filling, Line):
         others = filling.values
         filled = {at_s: line.values.get(at_s, others.get(at_s, math.nan)) for at_s in times}

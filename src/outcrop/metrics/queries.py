@@ -5,9 +5,11 @@ over a span of time. Points of one metric that have different units count togeth
 query names the unit.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from outcrop.metrics.math import Budget, Line, Scope, Value, compute, require_functions
 from outcrop.metrics.points import Dimensions, Point, merge, ordered
 from outcrop.metrics.statistics import Statistic, UnknownStatistic, parse_statistic
-from outcrop.metrics.store import MINUTE_S, Span, find_series, read_points
+from outcrop.metrics.store import MINUTE_S, Span, count_points, find_series, read_points
 from outcrop.metrics.syntax import ExpressionError, Node, names_in, parse
 
 SHORT_PERIODS: Final = (1, 5, 10, 20, 30)
+_ROW_WORK: Final = 10
+"""What a point of the database costs, in values that are looked at."""
 _INSIGHTS = re.compile(r"\s*SELECT\b", re.IGNORECASE | re.ASCII)
 _ID = re.compile(r"[a-z][a-zA-Z0-9_]*", re.ASCII)
 
@@ -71,15 +75,17 @@ def parse_queries(wire: Sequence[Mapping[str, Any]], account: str) -> list[Query
     by_id = {query.id: query for query in queries}
     if len(by_id) < len(queries):
         raise BadQuery("The values for parameter id in MetricDataQueries are not unique.")
-    for query in queries:
-        if query.expression is not None:
-            missing = sorted(names_in(query.expression) - set(by_id))
-            if missing:
-                raise BadQuery(
-                    f"Error in expression '{query.id}': There is no query with the ID "
-                    f"{missing[0]!r}."
-                )
-    return _in_order(by_id)
+    needs = {
+        query.id: set[str]() if query.expression is None else names_in(query.expression)
+        for query in queries
+    }
+    for id, named in needs.items():
+        missing = sorted(named - by_id.keys())
+        if missing:
+            raise BadQuery(
+                f"Error in expression '{id}': There is no query with the ID {missing[0]!r}."
+            )
+    return _in_order(by_id, needs)
 
 
 def parse_metric(
@@ -115,37 +121,49 @@ async def evaluate(
     end_s: int,
     *,
     slides: bool = False,
+    budget: Budget | None = None,
 ) -> dict[str, list[Line]]:
     """The lines of each query by its ID; an expression may have several or none. Periods that
     slide are counted from the start, whatever it is."""
-    budget = Budget()
+    budget = budget or Budget()
     found: dict[str, Value] = {}
     metrics: dict[str, Line] = {}
     for query in queries:
         if query.stat is not None:
             span = Scope({}, {}, start_s, end_s, slides=slides).span(query.stat.period_s)
-            line = await _read(connection, owner, query.stat, query.label, span)
             try:
-                budget.spend(len(line.values))
+                line = await _read(connection, owner, query, query.stat, span, budget)
             except ExpressionError as error:
                 raise BadQuery(str(error)) from error
             found[query.id] = metrics[query.id] = line
-    for query in queries:
-        if query.expression is not None:
-            scope = Scope(found, metrics, start_s, end_s, query.period_s, budget, slides)
-            found[query.id] = _computed(query, query.expression, scope)
-    return {query.id: _labelled(query, found[query.id]) for query in queries}
+
+    def compute_all() -> dict[str, list[Line]]:
+        for query in queries:
+            if query.expression is not None:
+                scope = Scope(found, metrics, start_s, end_s, query.period_s, budget, slides)
+                found[query.id] = _computed(query, query.expression, scope)
+        return {query.id: _labelled(query, found[query.id]) for query in queries}
+
+    # It may take a second of the processor.
+    return await asyncio.to_thread(compute_all)
 
 
 async def read_stat(
-    connection: AsyncConnection, owner: Owner, stat: MetricStat, span: Span
+    connection: AsyncConnection,
+    owner: Owner,
+    stat: MetricStat,
+    span: Span,
+    budget: Budget | None = None,
 ) -> dict[int, Point]:
-    """By time; of all units together where the query names none."""
+    """By time; of all units together where the query names none. Without a budget the span is
+    known to be short."""
     series = await find_series(
         connection, owner.account, owner.region, stat.namespace, stat.name, stat.dimensions
     )
     if series is None:
         return {}
+    if budget is not None:
+        budget.look_at(_ROW_WORK * await count_points(connection, series, span))
     parts: dict[int, list[Point]] = {}
     for (at_s, _), point in (await read_points(connection, series, span, stat.unit)).items():
         parts.setdefault(at_s, []).append(point)
@@ -203,29 +221,27 @@ def _expression_period(period_s: int, where: str) -> int:
     return period_s
 
 
-def _in_order(by_id: Mapping[str, Query]) -> list[Query]:
-    placed: dict[str, Query] = {}
-    waiting = dict(by_id)
-    while waiting:
-        ready = [query for query in waiting.values() if _needs(query) <= set(placed)]
-        if not ready:
-            raise BadQuery(f"Error in expression '{next(iter(waiting))}': It needs itself.")
-        for query in ready:
-            placed[query.id] = waiting.pop(query.id)
-    return list(placed.values())
-
-
-def _needs(query: Query) -> set[str]:
-    return set() if query.expression is None else names_in(query.expression)
+def _in_order(by_id: Mapping[str, Query], needs: Mapping[str, set[str]]) -> list[Query]:
+    sorter = TopologicalSorter({id: needs[id] for id in by_id})
+    try:
+        return [by_id[id] for id in sorter.static_order()]
+    except CycleError as error:
+        raise BadQuery(f"Error in expression '{error.args[1][0]}': It needs itself.") from error
 
 
 async def _read(
-    connection: AsyncConnection, owner: Owner, stat: MetricStat, label: str, span: Span
+    connection: AsyncConnection,
+    owner: Owner,
+    query: Query,
+    stat: MetricStat,
+    span: Span,
+    budget: Budget,
 ) -> Line:
-    points = await read_stat(connection, owner, stat, span)
+    points = await read_stat(connection, owner, stat, span, budget)
     values = {at_s: stat.statistic.of(point) for at_s, point in points.items()}
     known = {at_s: value for at_s, value in values.items() if value is not None}
-    return Line(label, stat.period_s, known)
+    budget.spend(len(known))
+    return Line(query.label, stat.period_s, known)
 
 
 def _computed(query: Query, node: Node, scope: Scope) -> Value:

@@ -4,6 +4,7 @@ Source: "CloudWatch statistics definitions" of the CloudWatch user guide. The fo
 values (``TM(150:1000)``) and what is built on them are not there.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,7 +41,12 @@ class Statistic:
         return self.name.startswith("p")
 
     def of(self, point: Point) -> float | None:
-        """None where the samples came without their distribution."""
+        """None where the samples came without their distribution, and where it is no finite
+        number."""
+        value = self._of(point)
+        return value if value is not None and math.isfinite(value) else None
+
+    def _of(self, point: Point) -> float | None:
         if self.share is None:
             return _PLAIN[self.name](point)
         if not point.is_distributed:

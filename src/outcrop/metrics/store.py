@@ -4,6 +4,7 @@
 or not at all.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
@@ -21,6 +22,9 @@ MINUTE_S: Final = 60
 
 # Databases take no more than some thousand parameters at once.
 _AT_ONCE: Final = 150
+
+_FEW: Final = 500
+"""Rows that are merged without a thread."""
 
 T = TypeVar("T")
 _SeriesKey = tuple[str, Dimensions]
@@ -144,18 +148,33 @@ async def read_points(
 ) -> dict[tuple[int, str], Point]:
     """By the start of the part of the span and by unit. Points that are kept more coarsely than
     the span's period are not among them."""
-    c = metric_points.c
-    query = sa.select(metric_points).where(
-        c.series == series, c.at_s >= span.start_s, c.at_s < span.end_s
-    )
-    if span.period_s < MINUTE_S:
-        query = query.where(c.resolution_s == 1)
-    else:
-        query = query.where(c.resolution_s.between(MINUTE_S, span.period_s))
+    query = sa.select(metric_points).where(_is_within(series, span))
     if unit is not None:
-        query = query.where(c.unit == unit)
+        query = query.where(metric_points.c.unit == unit)
+    rows = (await connection.execute(query)).mappings().all()
+    if len(rows) < _FEW:
+        return _merged(rows, span)
+    return await asyncio.to_thread(_merged, rows, span)
+
+
+async def count_points(connection: AsyncConnection, series: int, span: Span) -> int:
+    """How many rows ``read_points`` reads, of all units."""
+    query = sa.select(sa.func.count()).select_from(metric_points).where(_is_within(series, span))
+    return int((await connection.execute(query)).scalar_one())
+
+
+def _is_within(series: int, span: Span) -> sa.ColumnElement[bool]:
+    c = metric_points.c
+    if span.period_s < MINUTE_S:
+        is_fine_enough = c.resolution_s == 1
+    else:
+        is_fine_enough = c.resolution_s.between(MINUTE_S, span.period_s)
+    return sa.and_(c.series == series, is_fine_enough, c.at_s >= span.start_s, c.at_s < span.end_s)
+
+
+def _merged(rows: Sequence[sa.RowMapping], span: Span) -> dict[tuple[int, str], Point]:
     parts: dict[tuple[int, str], list[Point]] = {}
-    for row in (await connection.execute(query)).mappings():
+    for row in rows:
         at_s = row["at_s"] - (row["at_s"] - span.start_s) % span.period_s
         parts.setdefault((at_s, row["unit"]), []).append(_point(row))
     return {part: merge(points) for part, points in sorted(parts.items())}

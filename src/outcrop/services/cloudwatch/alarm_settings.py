@@ -1,5 +1,6 @@
 """What PutMetricAlarm may set, checked."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -46,6 +47,8 @@ def read_settings(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("EvaluationPeriods", "ComparisonOperator", "Threshold"):
         if name not in settings:
             raise missing(f"The parameter {name} is required.")
+    if not math.isfinite(settings["Threshold"]):
+        raise invalid(f"The value {settings['Threshold']} for parameter Threshold is invalid.")
     _check_choices(settings)
     for name in ACTIONS:
         for arn in settings.get(name, ()):

@@ -1,5 +1,6 @@
 """GetMetricStatistics and GetMetricData: what became of metrics over time."""
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -65,12 +66,14 @@ async def get_metric_data(call: Call, params: Mapping[str, Any]) -> dict[str, An
     start_s, end_s = _bounds(params["StartTime"], params["EndTime"])
     if start_s >= end_s:
         raise invalid(_SPAN_ERROR)
+    if start_s < 0:
+        raise invalid("The parameter StartTime must not be before 1970.")
     if not 0 < params.get("MaxDatapoints", 1) <= _MOST_RETURNED:
         raise invalid(f"The parameter MaxDatapoints must be from 1 to {_MOST_RETURNED}.")
     await call.observing.catch_up()
     owner = Owner(call.account, call.region)
     try:
-        queries = parse_queries(wire, call.account)
+        queries = await asyncio.to_thread(parse_queries, wire, call.account)
         if not any(query.returns for query in queries):
             raise BadQuery("At least one of the queries must have ReturnData true.")
         async with call.stores.resources.reading() as view:
