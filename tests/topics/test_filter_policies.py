@@ -137,3 +137,11 @@ def test_any_json_is_a_policy_or_refused_and_any_body_passes_or_not(policy: Any,
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(BadFilterPolicy, match="nesting depth"):
         parse_filter_policy('{"a":' * 5000, "MessageBody")
+
+
+def test_a_value_of_any_depth_passes_or_not() -> None:
+    fields = parse_filter_policy('{"a": ["x"]}', "MessageBody")
+    for levels in range(1100):
+        value = "[" * levels + "]" * levels
+        assert not body_passes(fields, f'{{"a":{value}}}')
+        assert not attributes_pass(fields, {"a": Attribute("String.Array", value)})

@@ -12,6 +12,8 @@ from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Place
 from outcrop.stores.topic_records import Topic, read_topic_arn, topic_arn
 
+_CONFIRM = "SNS:ConfirmSubscription"
+
 Keys = Callable[[Asked], KeyValues]
 
 
@@ -21,6 +23,9 @@ async def find_facts(stores: Stores, access: Access) -> Facts | None:
         return None
     async with stores.resources.reading() as view:
         topic = await view.find(Topic, Place(name.account, name.region, name.name))
+    if access.action == _CONFIRM:
+        # The endpoint's owner confirms, in whatever account: topics' policies have no word for it.
+        return Facts(policy=topic.record.policy if topic else None)
     if topic is None:
         # Whether another account has such a topic is not told.
         return Facts(account=name.account)

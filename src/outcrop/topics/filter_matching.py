@@ -14,16 +14,20 @@ _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 
 def attributes_pass(fields: Fields, attributes: Mapping[str, Attribute]) -> bool:
-    return _passes(fields, {name: _value(each) for name, each in attributes.items()})
+    """Arrays that are nested too deeply to be looked through pass no policy."""
+    try:
+        return _passes(fields, {name: _value(each) for name, each in attributes.items()})
+    except RecursionError:
+        return False
 
 
 def body_passes(fields: Fields, body: str) -> bool:
-    """A body that is no JSON object passes no policy."""
+    """A body that is no JSON object, or one of too many levels, passes no policy."""
     try:
         decoded: Any = _DECODER.decode(body)
+        return isinstance(decoded, dict) and _passes(fields, cast("dict[str, Any]", decoded))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
-    return isinstance(decoded, dict) and _passes(fields, cast("dict[str, Any]", decoded))
 
 
 def _value(attribute: Attribute) -> Any:

@@ -111,7 +111,7 @@ def parse_topic_policy(text: str) -> Http:
     """``{"http": {"defaultHealthyRetryPolicy": …, "defaultRequestPolicy": …}}``"""
     top = _object(text)
     _only(top, "http")
-    http: dict[str, Any] = top.get("http") or {}
+    http: dict[str, Any] = top.get("http", {})
     _only(
         http,
         "defaultHealthyRetryPolicy",
@@ -158,7 +158,7 @@ def _http(retries: Any, request: Any) -> Http:
     if request is not None:
         _only(request, "headerContentType")
         content_type = request.get("headerContentType")
-        if content_type not in _CONTENT_TYPES:
+        if not isinstance(content_type, str) or content_type not in _CONTENT_TYPES:
             raise BadDeliveryPolicy(f"headerContentType {content_type!r} is not supported")
     try:
         read = None if retries is None else msgspec.convert(retries, Retries)

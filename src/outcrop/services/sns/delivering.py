@@ -88,8 +88,13 @@ class Deliveries:
             await self._retry_by_policy(job, parcel, error)
 
     async def lost(self, job: Job, why: str) -> None:
-        """Into the dead-letter queue, which is tried for as long again."""
-        parcel = await self._find(job)
+        """Into the dead-letter queue, which is tried for as long again. What it refuses, and what
+        does not open any more, is dropped: nothing of the subscription goes on before."""
+        try:
+            parcel = await self._find(job)
+        except NotDelivered as error:
+            log.error("%s of %s is dropped: %s", job.kind, job.subject, error)
+            return
         redrive = parcel.subscription.record.redrive_policy if parcel else None
         if parcel is None or redrive is None or parcel.message.kind != "Notification":
             return
@@ -103,7 +108,8 @@ class Deliveries:
         try:
             await self._send_to_queue(parcel, target, body, attributes)
         except (NotDelivered, Undeliverable) as error:
-            if self._clock() - job.created_at < 2 * KEPT:
+            is_young = self._clock() - job.created_at < 2 * KEPT
+            if is_young and isinstance(error, NotDelivered):
                 raise
             log.error("%s of %s is dropped, its queue too: %s", job.kind, job.subject, error)
 
