@@ -357,6 +357,30 @@ def test_the_bus_is_told_of_writes_alone():
 MARK = "xyzzy-secret"
 
 
+@pytest.mark.parametrize(
+    ("service", "name", "params"),
+    [
+        ("sns", "CreatePlatformApplication", {"Attributes": {"PlatformCredential": MARK}}),
+        ("sns", "Subscribe", {"Endpoint": f"https://name:{MARK}@example.com/"}),
+        ("iam", "EnableMFADevice", {"AuthenticationCode1": MARK, "AuthenticationCode2": MARK}),
+        (
+            "events",
+            "PutTargets",
+            {"Targets": [{"HttpParameters": {"HeaderParameters": {"x-api-key": MARK}}}]},
+        ),
+        (
+            "events",
+            "PutTargets",
+            {"Targets": [{"HttpParameters": {"QueryStringParameters": {"key": MARK}}}]},
+        ),
+    ],
+)
+def test_secrets_that_no_model_marks_are_not_told(service: str, name: str, params: dict[str, Any]):
+    told = json.dumps(record(operation(service, name), params)["requestParameters"])
+    assert MARK not in told
+    assert "HIDDEN_DUE_TO_SECURITY_REASONS" in told
+
+
 def values_of(shape: Shape, draw: Any, depth: int = 0, is_secret: bool = False) -> Any:
     """Some value of the shape; what is sensitive, or a blob, holds the mark."""
     is_secret = is_secret or shape.sensitive

@@ -5,6 +5,7 @@ or the table below names, is told to be hidden.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -25,9 +26,12 @@ _HIDDEN: Final = frozenset(
         *("ServiceCredentialSecret", "PrivateKey", "ContextAssertion", "EncodedMessage"),
         *("DecodedMessage", "OneTimePassword", "TokenCode", "GrantToken", "GrantTokens"),
         *("communicationBody", "MessageBody", "prompt", "inputText", "systemPrompt"),
+        *("AuthenticationCode1", "AuthenticationCode2"),
+        *("PlatformCredential", "PlatformPrincipal"),
     )
 )
-"""Members that no model marks though they hold secrets or what somebody wrote, in any case."""
+"""Members, and keys of maps, in any case, that no model marks though they hold secrets or what
+somebody wrote."""
 
 _HIDDEN_OF: Final[Mapping[str, frozenset[str]]] = {
     "bedrock": frozenset({"text", "instructions", "offerToken", "definition", "modelInput"}),
@@ -36,7 +40,7 @@ _HIDDEN_OF: Final[Mapping[str, frozenset[str]]] = {
     "cloudwatch": frozenset({"DashboardBody"}),
     "sns": frozenset({"Message", "Token"}),
     "support": frozenset({"subject", "body"}),
-    "events": frozenset({"Input", "Detail"}),
+    "events": frozenset({"Input", "Detail", "HeaderParameters", "QueryStringParameters"}),
 }
 
 _RUNTIMES: Final = frozenset({"bedrock-runtime", "bedrock-agent-runtime"})
@@ -50,6 +54,8 @@ _TELLS_RESULT: Final = frozenset(
     | {"GetFederationToken", "GetSessionToken"}
 )
 """Operations that read and whose result is told all the same: which key was given to whom."""
+
+_WITH_PASSWORD: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 
 _LEFT_OUT: Final = object()
 
@@ -137,12 +143,20 @@ class _Teller:
         key, item = shape.members["key"].shape, shape.members["value"].shape
         if key.sensitive:
             return HIDDEN
-        shown = {str(name): self.value(item, value, depth + 1) for name, value in values.items()}
+        shown = {
+            str(name): HIDDEN
+            if str(name).lower() in _HIDDEN
+            else self.value(item, value, depth + 1)
+            for name, value in values.items()
+        }
         return {name: value for name, value in shown.items() if value is not _LEFT_OUT}
 
 
 def _scalar(value: Any) -> Any:
-    if isinstance(value, str | bool):
+    if isinstance(value, str):
+        # An endpoint's own name and password: https://name:password@example.com/.
+        return HIDDEN if "@" in value and _WITH_PASSWORD.match(value) else value
+    if isinstance(value, bool):
         return value
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
