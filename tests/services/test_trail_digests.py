@@ -5,7 +5,7 @@ import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from in_process import running_inside
 from running_gateways import ACCOUNT
 from trails_under_test import ARN, BUCKET, NAME, Trailing
 
+from outcrop.stores.trail_records import Trail
+from outcrop.trail.states import Chain, read_chain
 from outcrop.trail.verifying import Report, Stored, TrailFiles, Verifier, decompressed
 
 
@@ -23,18 +25,22 @@ class Bucket:
 
     objects: dict[str, tuple[bytes, Mapping[str, str]]]
     keys: Mapping[str, bytes]
+    chain: Chain
 
     @classmethod
     async def of(cls, trailing: Trailing) -> "Bucket":
         found = await trailing.admin.ask("cloudtrail", "ListPublicKeys")
         keys = {each["Fingerprint"]: each["Value"] for each in found["PublicKeyList"]}
         objects = {key: await trailing.read_whole(key) for key in await trailing.keys()}
-        return cls(objects, keys)
+        async with trailing.inside.deployment.state.stores.resources.reading() as view:
+            trail = await view.find_arn(Trail, ARN)
+            assert trail is not None
+            return cls(objects, keys, await read_chain(view, trail))
 
     def read(self, bucket: str, key: str) -> Stored | None:
         assert bucket == BUCKET
         if key not in self.objects:
-            return None
+            return self.chain.pending.get((bucket, key))
         body, metadata = self.objects[key]
         return Stored(decompressed(body), metadata)
 
@@ -43,7 +49,10 @@ class Bucket:
 
     def verify(self, start: datetime | None = None) -> Report:
         files = TrailFiles(BUCKET, "", ACCOUNT, NAME, "us-east-1", "us-east-1")
-        return Verifier(self, self.keys).verify(files, start, datetime.max.replace(tzinfo=UTC))
+        newest = self.chain.newest.get("us-east-1")
+        return Verifier(self, self.keys).verify(
+            files, start, datetime.max.replace(tzinfo=UTC), newest
+        )
 
     def found(self) -> list[tuple[str, str]]:
         return [(each.key, each.what) for each in self.verify().findings]
@@ -60,6 +69,23 @@ class Bucket:
         body, metadata = self.objects[key]
         told = json.loads(gzip.decompress(body)) | changes
         self.objects[key] = gzip.compress(json.dumps(told).encode()), metadata
+
+
+@dataclass
+class Both:
+    """A former bucket, and what is asked for of another one."""
+
+    former: Bucket
+    moved: Mapping[tuple[str, str], Stored]
+
+    def read(self, bucket: str, key: str) -> Stored | None:
+        found = self.moved.get((bucket, key))
+        if found is None and bucket == BUCKET:
+            found = self.former.read(bucket, key)
+        return found
+
+    def list_keys(self, bucket: str, prefix: str) -> Sequence[str]:
+        return []
 
 
 async def _three_hours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
@@ -83,7 +109,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Bucket:
 
 @pytest.fixture
 def bucket(untouched: Bucket) -> Bucket:
-    return Bucket(dict(untouched.objects), untouched.keys)
+    return Bucket(dict(untouched.objects), untouched.keys, untouched.chain)
 
 
 def test_a_chain_that_nobody_touched_verifies_whole(bucket: Bucket):
@@ -114,6 +140,28 @@ def test_a_removed_digest_is_found_and_the_rest_is_still_checked(bucket: Bucket)
     gone, oldest = bucket.digests[1], bucket.logs[0]
     del bucket.objects[gone], bucket.objects[oldest]
     assert bucket.found() == [(gone, "the digest is missing"), (oldest, "the log file is missing")]
+
+
+def test_the_newest_digest_cannot_be_taken_away(bucket: Bucket):
+    gone = bucket.digests[2]
+    # With another of a later name in its place, as of a time to come.
+    later = gone.replace(gone[-24:-8], "29990101T000000Z"[:16])
+    bucket.objects[later] = bucket.objects.pop(gone)
+    assert bucket.found() == [(gone, "the digest is missing")]
+
+
+def test_all_digests_cannot_be_taken_away(bucket: Bucket):
+    newest = bucket.digests[2]
+    for key in bucket.digests:
+        del bucket.objects[key]
+    assert bucket.found() == [(newest, "the digest is missing")]
+
+
+def test_an_older_digest_does_not_pass_for_the_newest(bucket: Bucket):
+    first, _, newest = bucket.digests
+    body, metadata = bucket.objects[first]
+    bucket.objects[newest] = body, metadata
+    assert bucket.found()[0] == (newest, "the digest was moved here from elsewhere")
 
 
 def test_a_changed_digest_is_found(bucket: Bucket):
@@ -156,3 +204,47 @@ def test_digests_have_the_members_of_aws(bucket: Bucket):
     metadata = bucket.objects[bucket.digests[1]][1]
     assert metadata["signature-algorithm"] == "SHA256withRSA"
     assert ARN.split(":")[4] == digest["awsAccountId"]
+
+
+async def test_a_digest_on_its_way_is_none_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with running_inside(tmp_path, monkeypatch) as inside:
+        trailing = await Trailing.over(inside)
+        await trailing.make_bucket()
+        await trailing.make_trail(EnableLogFileValidation=True)
+        await trailing.write()
+        trailing.ahead += timedelta(hours=1)
+        await trailing.cut()
+        waiting = await Bucket.of(trailing)
+        ((_, key),) = waiting.chain.pending
+        assert (waiting.chain.newest["us-east-1"].key, waiting.digests) == (key, [])
+        assert waiting.found() == []
+        await trailing.deliver()
+        assert (await Bucket.of(trailing)).chain.pending == {}
+
+
+async def test_the_chain_of_a_trail_that_moved_goes_on_in_its_former_bucket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with running_inside(tmp_path, monkeypatch) as inside:
+        trailing = await Trailing.over(inside)
+        await trailing.make_bucket()
+        await trailing.make_bucket("moved-files")
+        await trailing.make_trail(EnableLogFileValidation=True)
+        await trailing.digested_after(hours=1)
+        await trailing.admin.ask("cloudtrail", "UpdateTrail", Name=NAME, S3BucketName="moved-files")
+        trailing.ahead += timedelta(hours=1)
+        await trailing.write()
+        former = await Bucket.of(trailing)
+        link = former.chain.newest["us-east-1"]
+        assert link.bucket == "moved-files"
+        moved_here: dict[tuple[str, str], Stored] = {}
+        for key in await trailing.keys("moved-files"):
+            content, metadata = await trailing.read_whole(key, "moved-files")
+            moved_here["moved-files", key] = Stored(decompressed(content), metadata)
+        both = Both(former, moved_here)
+        files = TrailFiles("moved-files", "", ACCOUNT, NAME, "us-east-1", "us-east-1")
+        end = datetime.max.replace(tzinfo=UTC)
+        report = Verifier(both, former.keys).verify(files, None, end, link)
+        assert (report.findings, report.digests) == ([], 2)

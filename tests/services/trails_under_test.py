@@ -139,9 +139,9 @@ class Trailing:
     async def read(self, key: str) -> dict[str, Any]:
         return json.loads(gzip.decompress((await self.read_whole(key))[0]))
 
-    async def read_whole(self, key: str) -> tuple[bytes, Mapping[str, str]]:
+    async def read_whole(self, key: str, bucket: str = BUCKET) -> tuple[bytes, Mapping[str, str]]:
         """Its content as it lies there, and its metadata."""
-        request = self.admin.request("s3", "GetObject", Bucket=BUCKET, Key=key)
+        request = self.admin.request("s3", "GetObject", Bucket=bucket, Key=key)
         found = await self.admin.app.handle(request)
         assert found.status == 200
         prefix = "x-amz-meta-"

@@ -6,8 +6,8 @@ It asks a running server as any AWS client would, so that it sees what an audito
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, cast
+from datetime import UTC, datetime
+from typing import Annotated, Any, cast
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
@@ -29,12 +29,11 @@ from outcrop.security.authority import tls_files
 from outcrop.server import status
 from outcrop.stores.bootstrap import find_working_key
 from outcrop.stores.failures import NoSuchItem, StoreError
-from outcrop.trail.verifying import Finding, Report, Stored, TrailFiles, Verifier, decompressed
+from outcrop.stores.trail_records import Trail
+from outcrop.trail.states import Chain, read_chain
+from outcrop.trail.verifying import Report, Stored, TrailFiles, Verifier, decompressed
 
 app = typer.Typer(no_args_is_help=True)
-
-_LATE: Final = timedelta(minutes=90)
-"""A digest is made every hour; how much later than the newest one another may have been."""
 
 
 @app.callback()
@@ -58,10 +57,14 @@ def verify(
     """Check the digests of trails, their signatures, and every log file that they name."""
     with plain_errors():
         since = _read_start(start)
-        clients = _Clients(asyncio.run(_access(read_config(data_dir, config), account)))
+        settings = read_config(data_dir, config)
+        clients = _Clients(asyncio.run(_access(settings, account)))
         try:
+            trails = {each["TrailARN"]: each for each in clients.trails(name)}
+            # After the trails, so that no digest is made of one before it is known.
+            chains = asyncio.run(_chains(settings, list(trails)))
             results = {
-                each["TrailARN"]: _verify(clients, each, since) for each in clients.trails(name)
+                arn: _verify(clients, each, chains[arn], since) for arn, each in trails.items()
             }
         except (ClientError, BotoCoreError) as error:
             raise StoreError(f"The server was asked and refused: {error}") from error
@@ -98,6 +101,30 @@ async def _access(config: Config, account: str | None) -> _Access:
     return _Access(running.url, config.server.region, key, bundle)
 
 
+async def _chains(config: Config, arns: Sequence[str]) -> dict[str, Chain]:
+    """From the database, which whoever may write to a bucket cannot change."""
+    chains: dict[str, Chain] = {}
+    async with state_of(config) as state, state.stores.resources.reading() as view:
+        for arn in arns:
+            item = await view.find_arn(Trail, arn)
+            chains[arn] = Chain() if item is None else await read_chain(view, item)
+    return chains
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivered:
+    """The bucket, and what is on its way to it."""
+
+    clients: "_Clients"
+    chain: Chain
+
+    def read(self, bucket: str, key: str) -> Stored | None:
+        return self.clients.read(bucket, key) or self.chain.pending.get((bucket, key))
+
+    def list_keys(self, bucket: str, prefix: str) -> Sequence[str]:
+        return self.clients.list_keys(bucket, prefix)
+
+
 class _Clients:
     """botocore has no types for what its clients do."""
 
@@ -124,10 +151,6 @@ class _Clients:
         return {
             each["Fingerprint"]: each["Value"] for page in found for each in page["PublicKeyList"]
         }
-
-    def status(self, trail: Mapping[str, Any]) -> dict[str, Any]:
-        cloudtrail = self._client("cloudtrail", trail["HomeRegion"])
-        return cloudtrail.get_trail_status(Name=trail["TrailARN"])
 
     def read(self, bucket: str, key: str) -> Stored | None:
         try:
@@ -163,37 +186,26 @@ class _Clients:
         )
 
 
-def _verify(clients: _Clients, trail: Mapping[str, Any], start: datetime | None) -> Report:
+def _verify(
+    clients: _Clients, trail: Mapping[str, Any], chain: Chain, start: datetime | None
+) -> Report:
     now = datetime.now(UTC)
     account, home = trail["TrailARN"].split(":")[4], trail["HomeRegion"]
     prefix = f"{trail['S3KeyPrefix']}/" if trail.get("S3KeyPrefix") else ""
     bucket = trail["S3BucketName"]
     digests = f"{prefix}AWSLogs/{account}/CloudTrail-Digest/"
     verifier = Verifier(
-        clients, clients.keys(home, start or datetime(2013, 11, 1, tzinfo=UTC), now)
+        _Delivered(clients, chain),
+        clients.keys(home, start or datetime(2013, 11, 1, tzinfo=UTC), now),
     )
     whole = Report()
-    for region in sorted({home, *clients.regions(bucket, digests)}):
+    for region in sorted({home, *chain.newest, *clients.regions(bucket, digests)}):
         files = TrailFiles(bucket, prefix, account, trail["Name"], home, region)
-        report = verifier.verify(files, start, now)
+        report = verifier.verify(files, start, now, chain.newest.get(region))
         whole.digests += report.digests
         whole.files += report.files
         whole.findings += report.findings
-        if region == home:
-            whole.newest = report.newest
-    _find_newest(whole, clients.status(trail), digests + home)
     return whole
-
-
-def _find_newest(report: Report, told: Mapping[str, Any], place: str) -> None:
-    """Nothing points to the newest digests: that they are gone, the trail's status tells."""
-    delivered_at = told.get("LatestDigestDeliveryTime")
-    if delivered_at is None:
-        return
-    if report.newest is None or delivered_at - report.newest > _LATE:
-        report.findings.append(
-            Finding(place, f"the digest is missing that was delivered at {delivered_at:%F %T} UTC")
-        )
 
 
 def _read_start(text: str | None) -> datetime | None:

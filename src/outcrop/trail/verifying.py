@@ -1,7 +1,8 @@
 """Whether what a trail delivered is all there and as it was: the chain of digests, their
 signatures, and the hash of every log file that they name.
 
-Begins at the newest digest and follows each to the one before, as far back as is asked.
+Begins at the newest digest that was made and follows each to the one before, as far back as is
+asked. Which one is the newest, no bucket can say: what was taken away at the end leaves no trace.
 """
 
 import gzip
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from outcrop.stores.trail_records import Link
 from outcrop.trail.files import SIGNATURE_ALGORITHM, sha256, text_to_sign
 
 _NAMED_AT: Final = "%Y%m%dT%H%M%SZ"
@@ -79,8 +81,6 @@ class Report:
     digests: int = 0
     files: int = 0
     findings: list[Finding] = field(default_factory=list[Finding])
-    newest: datetime | None = None
-    """When the newest digest that is there ends."""
 
     def find(self, key: str, what: str) -> None:
         self.findings.append(Finding(key, what))
@@ -88,8 +88,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What the digest after it says of a digest."""
+    """What the digest after it says of a digest. Trails may move to another bucket."""
 
+    bucket: str
     key: str
     sha256: str | None = None
     signature: str | None = None
@@ -102,17 +103,26 @@ class Verifier:
         self._store = store
         self._keys = keys
 
-    def verify(self, trail: TrailFiles, start: datetime | None, end: datetime) -> Report:
+    def verify(
+        self,
+        trail: TrailFiles,
+        start: datetime | None,
+        end: datetime,
+        newest: Link | None = None,
+    ) -> Report:
+        """``newest`` is the last digest that was made; without it, it is the last one there."""
         report = Report()
         listed = {
             key: ended_at
             for key in self._store.list_keys(trail.bucket, trail.digests)
             if (ended_at := trail.ended_at(key)) is not None
         }
-        report.newest = max(listed.values(), default=None)
         wanted = {key: at for key, at in listed.items() if at <= end}
         left = sorted(wanted, key=wanted.__getitem__)
-        expected = _Expected(left.pop()) if left else None
+        if newest is not None:
+            expected = _Expected(newest.bucket, newest.key, newest.sha256, newest.signature)
+        else:
+            expected = _Expected(trail.bucket, left.pop()) if left else None
         while expected is not None:
             digest = self._digest(trail, expected, report)
             before = None if digest is None else _previous(digest)
@@ -121,7 +131,7 @@ class Verifier:
             # Where a digest is gone or broken, nothing tells of the one before but the bucket.
             key = before.key if before else _before(left, expected.key)
             if before is None and key is not None:
-                before = _Expected(key)
+                before = _Expected(trail.bucket, key)
             left = [each for each in left if before and each < before.key]
             expected = before
         return report
@@ -130,7 +140,7 @@ class Verifier:
         self, trail: TrailFiles, expected: _Expected, report: Report
     ) -> dict[str, Any] | None:
         key = expected.key
-        stored = self._store.read(trail.bucket, key)
+        stored = self._store.read(expected.bucket, key)
         if stored is None:
             report.find(key, "the digest is missing")
             return None
@@ -138,7 +148,7 @@ class Verifier:
         if digest is None or stored.content is None:
             report.find(key, "the digest cannot be read")
             return None
-        wrong = self._wrong(trail, expected, digest, stored)
+        wrong = self._wrong(expected, digest, stored)
         if wrong is not None:
             report.find(key, wrong)
             return None
@@ -147,11 +157,9 @@ class Verifier:
             self._file(file, report)
         return digest
 
-    def _wrong(
-        self, trail: TrailFiles, expected: _Expected, digest: dict[str, Any], stored: Stored
-    ) -> str | None:
+    def _wrong(self, expected: _Expected, digest: dict[str, Any], stored: Stored) -> str | None:
         content = stored.content or b""
-        if (digest["digestS3Bucket"], digest["digestS3Object"]) != (trail.bucket, expected.key):
+        if (digest["digestS3Bucket"], digest["digestS3Object"]) != (expected.bucket, expected.key):
             return "the digest was moved here from elsewhere"
         public = self._keys.get(digest["digestPublicKeyFingerprint"])
         if public is None:
@@ -159,7 +167,7 @@ class Verifier:
         signature = stored.metadata.get("signature", "")
         text = text_to_sign(
             digest["digestEndTime"],
-            trail.bucket,
+            expected.bucket,
             expected.key,
             content,
             digest["previousDigestSignature"],
@@ -224,7 +232,10 @@ def _previous(digest: Mapping[str, Any]) -> _Expected | None:
     if key is None:
         return None
     return _Expected(
-        key, digest.get("previousDigestHashValue"), digest.get("previousDigestSignature")
+        digest.get("previousDigestS3Bucket") or digest["digestS3Bucket"],
+        key,
+        digest.get("previousDigestHashValue"),
+        digest.get("previousDigestSignature"),
     )
 
 

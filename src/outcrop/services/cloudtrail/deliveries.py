@@ -22,10 +22,9 @@ from outcrop.stores.tables import from_ms, trail_events
 from outcrop.stores.trail_records import LogFile, Trail
 from outcrop.trail.files import SIGNATURE_ALGORITHM, compress, render_file, sha256
 from outcrop.trail.selection import condition, folder_region, takes
-from outcrop.trail.states import FILE_KIND, change_state
+from outcrop.trail.states import DIGEST_KIND, FILE_KIND, change_state
 from outcrop.wire import json
 
-DIGEST_KIND: Final = "trail-digest"
 NOTICE_KIND: Final = "trail-notice"
 LOGS_KIND: Final = "trail-logs"
 

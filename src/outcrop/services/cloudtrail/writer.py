@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.jobs.delivery import Clock, now as system_now
 from outcrop.jobs.queue import submit
-from outcrop.services.cloudtrail.deliveries import DIGEST_KIND, LOGS_KIND
+from outcrop.services.cloudtrail.deliveries import LOGS_KIND
 from outcrop.stores.failures import StoreError
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Item, Transaction
@@ -35,6 +35,7 @@ from outcrop.trail.files import (
 from outcrop.trail.selection import condition, folder_region
 from outcrop.trail.signing import signing_key
 from outcrop.trail.states import (
+    DIGEST_KIND,
     FILE_KIND,
     change_state,
     has_open_files,
