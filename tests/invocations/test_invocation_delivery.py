@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from logged_calls import ACCOUNT, REGION, call, read
+from logged_calls import ACCOUNT, BEGAN_US, REGION, call, read
 from spool_under_test import LARGE, TO_GROUP, TO_S3, Spooled, opened
 
 from outcrop.invocations.batches import put_batch, remove_batch
@@ -287,3 +287,16 @@ async def test_the_batch_of_an_account_that_is_gone_is_thrown_away(delivering: D
     await delivering.run(batch.id, "s3")
     assert list(delivering.folder.iterdir()) == []
     assert (delivering.places.puts, delivering.counts) == ([], {})
+
+
+async def test_events_of_different_days_go_in_requests_of_their_own(
+    delivering: Delivering,
+) -> None:
+    """A request may not span more than a day, and a batch does when a server that was killed is
+    started again days later: it was refused until it was dropped."""
+    await delivering.spooled.configure(TO_GROUP)
+    days_us = 2 * 24 * 3600 * 1_000_000
+    await delivering.spooled.take(call(1), call(2), call(3, began_us=BEGAN_US + days_us))
+    await delivering.deliver("logs")
+    assert [len(events) for _, events in delivering.places.events] == [2, 1]
+    assert delivering.counts == {"ModelInvocationLogsCloudWatchDeliverySuccess": 3}

@@ -27,7 +27,7 @@ _RECORDS: Final = "records"
 _LENGTH_BYTES: Final = 4
 
 
-class Frame(msgspec.Struct, frozen=True, array_like=True):
+class Frame(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record in a batch's file. ``event`` is empty where it is the same as ``line``."""
 
     request_id: str

@@ -43,10 +43,12 @@ METRICS: Final[Mapping[Part, str]] = {
 """With ``Success`` or ``Failure`` behind."""
 
 _JSON: Final = "application/json"
-# Limits of one PutLogEvents, which counts 26 bytes for each event besides its message.
+# Limits of one PutLogEvents, which counts 26 bytes for each event besides its message. What a
+# server that was killed left in its journal may lie days before what it answers once it is back.
 _MOST_EVENTS: Final = 10_000
 _MOST_EVENT_BYTES: Final = 1_048_576
 _EVENT_OVERHEAD_BYTES: Final = 26
+_LONGEST_SPAN_MS: Final = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,8 @@ def _requests(events: Sequence[LogEvent]) -> Iterator[list[LogEvent]]:
     size = 0
     for event in events:
         own = len(event.message.encode()) + _EVENT_OVERHEAD_BYTES
-        if some and (len(some) == _MOST_EVENTS or size + own > _MOST_EVENT_BYTES):
+        is_full = len(some) == _MOST_EVENTS or size + own > _MOST_EVENT_BYTES
+        if some and (is_full or event.at_ms - some[0].at_ms > _LONGEST_SPAN_MS):
             yield some
             some, size = [], 0
         some.append(event)

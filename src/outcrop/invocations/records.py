@@ -58,11 +58,11 @@ class Rendered:
     large: tuple[tuple[Large, bytes], ...]
 
 
-class _Identity(msgspec.Struct):
+class _Identity(msgspec.Struct, gc=False):
     arn: str
 
 
-class _Input(msgspec.Struct, kw_only=True, rename="camel"):
+class _Input(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     input_content_type: str
     input_body_json: msgspec.Raw | UnsetType = UNSET
     input_body_s3_path: str | UnsetType = UNSET
@@ -71,14 +71,14 @@ class _Input(msgspec.Struct, kw_only=True, rename="camel"):
     cache_write_input_token_count: int | UnsetType = UNSET
 
 
-class _Output(msgspec.Struct, kw_only=True, rename="camel"):
+class _Output(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     output_content_type: str
     output_body_json: msgspec.Raw | UnsetType = UNSET
     output_body_s3_path: str | UnsetType = UNSET
     output_token_count: int
 
 
-class _Record(msgspec.Struct, kw_only=True, rename="camel"):
+class _Record(msgspec.Struct, kw_only=True, rename="camel", gc=False):
     schema_type: str = "ModelInvocationLog"
     schema_version: str = "1.0"
     timestamp: str

@@ -85,12 +85,11 @@ class InvocationSpool:
                 if batch is not None:
                     await put_batch(connection, replace(batch, is_open=False))
                 batch = self._new(account, region, configuration)
-                await add_batch(connection, batch)
-            before = batch.waiting
+            before, keep = batch.waiting, put_batch if batch.records else add_batch
             batch, taken = await asyncio.to_thread(self._write, batch, records[at:])
             at += taken
             batch = replace(batch, waiting=batch.parts())
-            await put_batch(connection, batch)
+            await keep(connection, batch)
             await _submit(transaction, batch, before)
 
     def _takes_more(self, batch: StoredBatch, configuration: LoggingConfiguration) -> bool:
