@@ -5,10 +5,16 @@ from typing import Any
 
 import pytest
 from in_process import Client, Inside
-from log_requests import GROUP, make_stream, put, refusal
+from log_requests import GROUP, events_of, make_stream, put, refusal
 from running_gateways import ACCOUNT
 
-from outcrop.logs import queries
+from outcrop.logs import events, queries
+from outcrop.logs.events import of_group, read_events
+from outcrop.logs.live_tail import LiveTails, Session, TailedEvent
+from outcrop.logs.patterns import compile_pattern
+from outcrop.services.logs import get_events
+from outcrop.stores.log_records import LogGroup
+from outcrop.stores.resources import Place
 
 QUERY: Any = {"logGroupName": GROUP, "startTime": 0, "queryString": "fields @message"}
 LAST = 2**63 - 1
@@ -48,3 +54,53 @@ async def test_queries_that_were_stopped_are_forgotten_like_others(
         await admin.ask("logs", "StopQuery", queryId=started["queryId"])
     hub = inside.deployment.records.observing.logs
     assert len(hub.queries.list(ACCOUNT, admin.region)) == 3
+
+
+async def test_large_events_are_read_a_few_at_a_time(
+    admin: Client, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MOST_BYTES_READ", 1200)
+    await make_stream(admin)
+    messages = [f"{number} " + "x" * 500 for number in range(7)]
+    await put(admin, *messages)
+    async with inside.deployment.state.stores.resources.reading() as view:
+        group = await view.get(LogGroup, Place(ACCOUNT, admin.region, GROUP))
+        of = of_group(group.record.id)
+        assert len(await read_events(view.connection, of, start_ms=0, limit=1000)) == 2
+    assert await events_of(admin, startFromHead=True) == messages
+    assert await events_of(admin, limit=3) == messages[4:]
+    found = await admin.ask("logs", "FilterLogEvents", logGroupName=GROUP)
+    assert [each["message"] for each in found["events"]] == messages
+    started = await admin.ask("logs", "StartQuery", **QUERY, endTime=LAST)
+    assert len((await finished(admin, started["queryId"]))["results"]) == 7
+
+
+async def test_a_search_through_large_events_answers_before_the_end(
+    admin: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MOST_BYTES_READ", 1200)
+    monkeypatch.setattr(get_events, "_MOST_SCANNED_BYTES", 2000)
+    await make_stream(admin)
+    await put(admin, *("x" * 500 for _ in range(7)), "wanted")
+    search: Any = {"logGroupName": GROUP, "filterPattern": "wanted"}
+    found = await admin.ask("logs", "FilterLogEvents", **search)
+    assert found["events"] == []
+    token = found["nextToken"]
+    found = await admin.ask("logs", "FilterLogEvents", **search, nextToken=token)
+    assert [each["message"] for each in found["events"]] == ["wanted"]
+
+
+async def test_patterns_of_live_tails_hold_up_no_requests() -> None:
+    tails = LiveTails()
+    pattern = compile_pattern("{ $.a = 1 }")
+    sessions = [
+        Session(ACCOUNT, "us-east-1", frozenset([1]), lambda _: True, pattern) for _ in range(5)
+    ]
+    for session in sessions:
+        tails.open(session)
+    large = TailedEvent("arn", "s", 0, 0, '{"a": 1, "b": [' + "1, " * 100_000 + "1]}")
+    publishing = asyncio.create_task(tails.publish(1, [large, large]))
+    await asyncio.sleep(0)
+    assert not publishing.done()
+    await publishing
+    assert [len(session.take()[0]) for session in sessions] == [2] * 5

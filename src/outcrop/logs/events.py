@@ -16,6 +16,8 @@ from outcrop.stores.tables import log_events, log_streams
 
 OVERHEAD_BYTES: Final = 26
 """What AWS counts for an event besides its message."""
+MOST_BYTES_READ: Final = 8 * 1024 * 1024
+"""At once: an event may have one MiB."""
 _AT_ONCE: Final = 500
 
 
@@ -90,9 +92,11 @@ async def read_events(
     limit: int,
 ) -> list[KeptEvent]:
     """``of`` is ``of_stream``, ``of_group`` or ``of_streams``. From ``start_ms`` to before
-    ``end_ms``, past ``seen``; backward they come latest first."""
+    ``end_ms``, past ``seen``; backward they come latest first. No more than ``limit``, and of
+    large ones fewer, so that memory is bounded: only none at all says that it was all."""
     place = sa.tuple_(log_events.c.at_ms, log_events.c.id)
-    query = sa.select(log_events).where(of, log_events.c.at_ms >= start_ms)
+    query = sa.select(log_events.c.id, log_events.c.counted_bytes)
+    query = query.where(of, log_events.c.at_ms >= start_ms)
     if end_ms is not None:
         query = query.where(log_events.c.at_ms < end_ms)
     if seen is not None:
@@ -102,8 +106,20 @@ async def read_events(
         query = query.where(bound, place < there if backward else place > there)
     order = (log_events.c.at_ms, log_events.c.id)
     query = query.order_by(*(column.desc() if backward else column for column in order))
-    rows = (await connection.execute(query.limit(limit))).mappings()
-    return [_kept(row) for row in rows]
+    sizes = (await connection.execute(query.limit(limit))).all()
+    ids: list[int] = []
+    size_bytes = 0
+    for event_id, counted_bytes in sizes:
+        size_bytes += counted_bytes
+        if ids and size_bytes > MOST_BYTES_READ:
+            break
+        ids.append(event_id)
+    found: dict[int, KeptEvent] = {}
+    for first in range(0, len(ids), _AT_ONCE):
+        some = sa.select(log_events).where(log_events.c.id.in_(ids[first : first + _AT_ONCE]))
+        rows = (await connection.execute(some)).mappings()
+        found.update((row["id"], _kept(row)) for row in rows)
+    return [found[event_id] for event_id in ids]
 
 
 async def read_ids(

@@ -10,6 +10,7 @@ from outcrop.logs.patterns import FilterPattern
 MOST_EVENTS: Final = 500
 """Of one update; of a second that has more, the rest is left out and the update says so."""
 _MOST_BYTES: Final = 1024 * 1024
+_INLINE_CHARACTERS: Final = 16 * 1024
 MOST_SESSIONS: Final = 15
 """Of an account in a region, as in AWS."""
 
@@ -40,9 +41,12 @@ class Session:
     size_bytes: int = 0
     sampled: bool = False
 
+    def wants(self, event: TailedEvent) -> bool:
+        return self.is_wanted(event.stream) and (
+            self.pattern is None or self.pattern.matches(event.message)
+        )
+
     def offer(self, event: TailedEvent) -> None:
-        if self.pattern is not None and not self.pattern.matches(event.message):
-            return
         size_bytes = len(event.message)
         if len(self.events) >= MOST_EVENTS or self.size_bytes + size_bytes > _MOST_BYTES:
             self.sampled = True
@@ -76,9 +80,20 @@ class LiveTails:
     def sessions(self) -> int:
         return len(self._sessions)
 
-    def publish(self, group_id: int, events: Sequence[TailedEvent]) -> None:
-        for session in self._sessions:
-            if group_id in session.groups:
-                for event in events:
-                    if session.is_wanted(event.stream):
-                        session.offer(event)
+    async def publish(self, group_id: int, events: Sequence[TailedEvent]) -> None:
+        """Patterns read large events in a thread: requests go on meanwhile."""
+        sessions = [each for each in self._sessions if group_id in each.groups]
+        if not sessions:
+            return
+        if sum(len(event.message) for event in events) * len(sessions) <= _INLINE_CHARACTERS:
+            matched = _matched(sessions, events)
+        else:
+            matched = await asyncio.to_thread(_matched, sessions, events)
+        for session, event in matched:
+            session.offer(event)
+
+
+def _matched(
+    sessions: Sequence[Session], events: Sequence[TailedEvent]
+) -> list[tuple[Session, TailedEvent]]:
+    return [(each, event) for each in sessions for event in events if each.wants(event)]

@@ -38,6 +38,7 @@ MOST_EVENTS: Final = 10_000
 MOST_BYTES: Final = 1024 * 1024
 _AT_ONCE: Final = 1000
 _MOST_SCANNED: Final = 50_000
+_MOST_SCANNED_BYTES: Final = 64 * 1024 * 1024
 """Events that one search looks at before it answers with a token for the rest, as AWS may."""
 _LATEST: Final = 2**62
 
@@ -168,7 +169,8 @@ async def _search(
     seen: Position | None,
 ) -> tuple[list[tuple[KeptEvent, str]], Position | None]:
     """What matches, and where to go on if that is not all."""
-    most, size_bytes, scanned = params.get("limit", MOST_EVENTS), 0, 0
+    most, size_bytes = params.get("limit", MOST_EVENTS), 0
+    scanned, scanned_bytes = 0, 0
     taken: list[tuple[KeptEvent, str]] = []
     backward = params.get("startFromHead") is False
     last: Position | None = None
@@ -184,7 +186,9 @@ async def _search(
             taken.append((event, message))
             last = event.position
         scanned += len(batch)
-        if scanned >= _MOST_SCANNED or len(taken) >= most:
+        scanned_bytes += sum(len(event.message) for event, _ in batch)
+        is_enough = scanned >= _MOST_SCANNED or scanned_bytes >= _MOST_SCANNED_BYTES
+        if is_enough or len(taken) >= most:
             return taken, last
     return taken, None
 
@@ -236,12 +240,11 @@ async def _batches(
                 backward=backward,
                 limit=at_once,
             )
-        if events:
-            messages = await sealing.open(events)
-            yield list(zip(events, messages, strict=True))
-            seen = events[-1].position
-        if len(events) < at_once:
+        if not events:
             return
+        messages = await sealing.open(events)
+        yield list(zip(events, messages, strict=True))
+        seen = events[-1].position
 
 
 def _found(event: KeptEvent, message: str, stream: str) -> dict[str, Any]:

@@ -162,10 +162,10 @@ async def _keep(
                 if event_id is not None
             ],
         )
-    _tell(call, group, stream, events, ids, now_ms)
+    await _tell(call, group, stream, events, ids, now_ms)
 
 
-def _tell(
+async def _tell(
     call: Call,
     group: Item[LogGroup],
     stream: Stream,
@@ -181,4 +181,4 @@ def _tell(
         for each, event_id in zip(events, ids, strict=True)
         if event_id is not None
     ]
-    tails.publish(group.record.id, told)
+    await tails.publish(group.record.id, told)

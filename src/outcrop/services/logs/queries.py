@@ -185,19 +185,18 @@ async def _events(
                 backward=True,
                 limit=_AT_ONCE,
             )
-        if events:
-            seen = events[-1].position
-            kept = [
-                event
-                for event in events
-                if event.stream in names and event.at_ms >= oldest[names[event.stream][0]]
-            ]
-            yield [
-                _row(by_id[names[event.stream][0]], names[event.stream][1], event, message)
-                for event, message in await _opened(sealings, kept, names)
-            ]
-        if len(events) < _AT_ONCE:
+        if not events:
             return
+        seen = events[-1].position
+        kept = [
+            event
+            for event in events
+            if event.stream in names and event.at_ms >= oldest[names[event.stream][0]]
+        ]
+        yield [
+            _row(by_id[names[event.stream][0]], names[event.stream][1], event, message)
+            for event, message in await _opened(sealings, kept, names)
+        ]
 
 
 async def _opened(
