@@ -1,13 +1,18 @@
 """Trails: made as AWS makes them, delivered to a real bucket, once, in AWS's layout."""
 
+import gzip
 import json
 import re
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from botocore.exceptions import ClientError
 from in_process import Client, Inside
 from running_gateways import ACCOUNT
 from trails_under_test import ARN, BUCKET, NAME, Trailing, bucket_policy
+
+from outcrop.stores.tables import now_ms, trail_events
 
 INVOKE = {
     "modelId": "anthropic.claude-v2",
@@ -236,6 +241,15 @@ async def test_a_topic_is_told_of_each_file_and_a_log_group_gets_the_events(
     )
     names = [json.loads(each["message"])["eventName"] for each in found["events"]]
     assert names.count("ListFoundationModels") == 1
+    # What a delivery does is no reason for another one.
+    await trailing.write()
+    await trailing.write()
+    assert await trailing.waiting() == []
+    made = [each["eventName"] for each in await trailing.delivered()]
+    assert made.count("CreateLogStream") == 1
+    quiet = len(made)
+    await trailing.write()
+    assert len(await trailing.delivered()) == quiet
     status = await admin.ask("cloudtrail", "GetTrailStatus", Name=NAME)
     assert status["LatestNotificationTime"]
     assert status["LatestCloudWatchLogsDeliveryTime"]
@@ -291,3 +305,36 @@ async def test_tags_of_a_trail_are_kept_and_decide(inside: Inside, trailing: Tra
     assert await code_of(other, "DeleteTrail", Name=NAME) == "AccessDeniedException"
     await admin.ask("iam", "TagUser", UserName="other", Tags=[{"Key": "team", "Value": "audit"}])
     await other.ask("cloudtrail", "StopLogging", Name=NAME)
+
+
+async def test_many_large_events_come_in_files_that_fit_into_memory(trailing: Trailing):
+    await trailing.make_bucket()
+    await trailing.make_trail()
+    await trailing.write()
+    before = len(await trailing.log_keys())
+    async with trailing.inside.deployment.state.stores.resources.writing() as transaction:
+        await transaction.connection.execute(sa.insert(trail_events), _large_events(100))
+    await trailing.write()
+    files = (await trailing.log_keys())[before:]
+    sizes = [len(gzip.decompress((await trailing.read_whole(key))[0])) for key in files]
+    assert len(sizes) == 2
+    assert max(sizes) < 17 * 1024 * 1024
+    assert sum(1 for each in await trailing.delivered() if each["eventName"] == "Large") == 100
+
+
+def _large_events(count: int) -> list[dict[str, Any]]:
+    body = {"eventName": "Large", "filling": "x" * 200 * 1024}
+    row = {
+        "account": ACCOUNT,
+        "region": "us-east-1",
+        "at_ms": now_ms(),
+        "event_name": "Large",
+        "event_source": "kms.amazonaws.com",
+        "username": "",
+        "access_key_id": "",
+        "read_only": False,
+        "is_data": False,
+        "resources": b"[]",
+        "body": json.dumps(body).encode(),
+    }
+    return [{**row, "event_id": str(number)} for number in range(count)]

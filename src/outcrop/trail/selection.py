@@ -1,13 +1,13 @@
 """Which events a trail takes: by region, by its selectors, and of S3's objects by their ARNs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
 from outcrop.stores.mirror import Mirror
-from outcrop.stores.resources import Item, Resources
+from outcrop.stores.resources import Item, Resources, View
 from outcrop.stores.tables import trail_events
 from outcrop.stores.trail_records import TOPIC, Selector, Trail
 from outcrop.trail.kinds import is_data_event, is_read_only
@@ -61,6 +61,21 @@ def folder_region(trail: Item[Trail]) -> sa.ColumnElement[str]:
     if trail.record.is_multi_region:
         return _events.region
     return sa.literal(trail.place.region)
+
+
+async def find_last_within(
+    view: View, wanted: Sequence[sa.ColumnElement[bool]], most: int, most_bytes: int
+) -> int | None:
+    """The last of the events that fit together, at least the first; None where there are none."""
+    size = sa.func.length(_events.body).label("size")
+    query = sa.select(_events.seq, size).where(*wanted).order_by(_events.seq).limit(most)
+    last, total = None, 0
+    for row in await view.connection.execute(query):
+        total += row.size
+        if last is not None and total > most_bytes:
+            break
+        last = row.seq
+    return last
 
 
 def takes(trail: Trail, body: bytes) -> bool:

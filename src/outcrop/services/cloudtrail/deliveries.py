@@ -11,6 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from outcrop.errors import AWSError
+from outcrop.identity import Caller
 from outcrop.jobs.delivery import Clock, NotDelivered, delivery, now as system_now
 from outcrop.jobs.queue import Job, JobKind, submit
 from outcrop.services.background import Background
@@ -21,7 +22,7 @@ from outcrop.stores.resources import Item, Place
 from outcrop.stores.tables import from_ms, trail_events
 from outcrop.stores.trail_records import LogFile, Trail
 from outcrop.trail.files import SIGNATURE_ALGORITHM, compress, render_file, sha256
-from outcrop.trail.selection import condition, folder_region, takes
+from outcrop.trail.selection import condition, find_last_within, folder_region, takes
 from outcrop.trail.states import DIGEST_KIND, FILE_KIND, change_state
 from outcrop.wire import json
 
@@ -54,16 +55,16 @@ class Deliveries:
         trail = await self._find(job)
         if trail is None:
             return
-        rows = _taken(trail, await self._rows(trail, job.payload))
+        found = await self._rows(trail, job.payload)
+        rows, content, checksum = await asyncio.to_thread(_rendered, trail, found)
         if not rows:
             return
-        content = render_file([row.body for row in rows])
         await self._put(trail, job, content, {}, "delivery_error")
         times = [row.at_ms for row in rows]
         file = LogFile(
             bucket=job.payload["bucket"],
             key=job.payload["key"],
-            sha256=sha256(content),
+            sha256=checksum,
             oldest_at=from_ms(min(times)),
             newest_at=from_ms(max(times)),
         )
@@ -142,9 +143,12 @@ class Deliveries:
             wanted.append(_events.at_ms <= span["until_ms"])
         if "region" in span:
             wanted.append(folder_region(trail) == span["region"])
-        query = sa.select(_events.seq, _events.at_ms, _events.body).where(*wanted)
         async with self._stores.resources.reading() as view:
-            found = await view.connection.execute(query.order_by(_events.seq).limit(most))
+            if most is not None:
+                last = await find_last_within(view, wanted, most, _LOG_BATCH_BYTES)
+                wanted.append(_events.seq <= (last or 0))
+            query = sa.select(_events.seq, _events.at_ms, _events.body).where(*wanted)
+            found = await view.connection.execute(query.order_by(_events.seq))
             return [_Row(row.seq, row.at_ms, row.body) for row in found]
 
     async def _put(
@@ -202,24 +206,36 @@ class Deliveries:
             "logGroupName": log_group.split(":")[6],
             "logStreamName": f"{place.account}_CloudTrail_{place.region}",
         }
-        events = [{"timestamp": row.at_ms, "message": row.body.decode()} for row in batch]
+        events = [
+            {"timestamp": row.at_ms, "message": row.body.decode("utf-8", "ignore")} for row in batch
+        ]
         events.sort(key=lambda event: event["timestamp"])
         role = ServiceRole(log_role, trail.arn or "", CLOUDTRAIL)
         try:
             caller = await assume(self._stores, role, self._clock())
             perform = self._background.perform
+            put = {**stream, "logEvents": events}
             try:
-                await perform(caller, "logs", "CreateLogStream", stream)
+                await perform(caller, "logs", "PutLogEvents", put)
             except AWSError as error:
-                if error.code != "ResourceAlreadyExistsException":
+                if error.code != "ResourceNotFoundException":
                     raise
-            await perform(caller, "logs", "PutLogEvents", {**stream, "logEvents": events})
+                # Only now: what makes a stream is an event, which would be delivered, and so on.
+                await self._make_stream(caller, stream)
+                await perform(caller, "logs", "PutLogEvents", put)
         except RoleNotAssumable as error:
             await self._note(trail, logs_error=str(error))
             raise NotDelivered(str(error)) from error
         except AWSError as error:
             await self._note(trail, logs_error=error.code)
             raise NotDelivered(f"{error.code}: {error.message}") from error
+
+    async def _make_stream(self, caller: Caller, stream: Mapping[str, str]) -> None:
+        try:
+            await self._background.perform(caller, "logs", "CreateLogStream", stream)
+        except AWSError as error:
+            if error.code != "ResourceAlreadyExistsException":
+                raise
 
     async def _note(self, trail: Item[Trail], **changes: Any) -> None:
         async with self._stores.resources.writing() as transaction:
@@ -247,6 +263,12 @@ def _taken(trail: Item[Trail], rows: Sequence[_Row]) -> Sequence[_Row]:
     if any(selector.objects for selector in trail.record.effective_selectors):
         return [row for row in rows if takes(trail.record, row.body)]
     return rows
+
+
+def _rendered(trail: Item[Trail], rows: Sequence[_Row]) -> tuple[Sequence[_Row], bytes, str]:
+    taken = _taken(trail, rows)
+    content = render_file([row.body for row in taken])
+    return taken, content, sha256(content)
 
 
 def _batch(rows: Sequence[_Row]) -> list[_Row]:

@@ -32,7 +32,7 @@ from outcrop.trail.files import (
     sign,
     text_to_sign,
 )
-from outcrop.trail.selection import condition, folder_region
+from outcrop.trail.selection import condition, find_last_within, folder_region
 from outcrop.trail.signing import signing_key
 from outcrop.trail.states import (
     DIGEST_KIND,
@@ -49,7 +49,8 @@ BATCH_S: Final = 15.0
 """How often log files are cut; AWS delivers about every five minutes."""
 DIGEST_EVERY: Final = timedelta(hours=1)
 MOST_EVENTS: Final = 10_000
-"""In one look, and so in one file."""
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""In one look, and so in one file, before it is compressed."""
 
 _SOON_S: Final = 1.0
 
@@ -122,7 +123,7 @@ class TrailWriter:
         arn = trail.arn or ""
         position = max(state.cursor, self._looked_at.get(arn, 0))
         while position < end:
-            upto = min(end, position + MOST_EVENTS)
+            upto = await self._find_end(trail, position, end)
             found = await self._regions_with_events(trail, state, position, upto)
             if found:
                 async with self._stores.resources.writing() as transaction:
@@ -132,6 +133,18 @@ class TrailWriter:
                     state = await change_state(transaction, trail.place, cursor=upto)
                     await self._submit(transaction, trail, state, (position + 1, upto), found)
             position = self._looked_at[arn] = upto
+
+    async def _find_end(self, trail: Item[Trail], after: int, end: int) -> int:
+        """How far one look goes, so that no file is larger than memory should hold."""
+        upto = min(end, after + MOST_EVENTS)
+        wanted = [condition(trail), _seq > after, _seq <= upto]
+        async with self._stores.resources.reading() as view:
+            fitting = await find_last_within(view, wanted, MOST_EVENTS, MOST_BYTES)
+            if fitting is None:
+                return upto
+            beyond = [condition(trail), _seq > fitting, _seq <= upto]
+            more = await find_last_within(view, beyond, 1, MOST_BYTES)
+        return upto if more is None else fitting
 
     async def _regions_with_events(
         self, trail: Item[Trail], state: TrailState, after: int, upto: int
