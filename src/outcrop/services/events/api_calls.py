@@ -1,15 +1,12 @@
 """Sends events to API destinations: at their pace, with tokens kept until they end."""
 
 import ssl
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 from outcrop.events.bus import EventBuses
 from outcrop.jobs.delivery import Clock, NotDelivered
-from outcrop.jobs.queue import RetryLater
 from outcrop.services.events.api_requests import (
     Token,
     read_token,
@@ -20,6 +17,7 @@ from outcrop.services.events.api_requests import (
 from outcrop.services.events.connection_secrets import open_sealed
 from outcrop.services.events.failures import Refused, failure_of
 from outcrop.services.events.http_requests import Answered, Sent, ask
+from outcrop.services.events.turns import Turns
 from outcrop.stores.event_records import EventConnection
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Item
@@ -32,16 +30,24 @@ class ApiCalls:
     """``tls`` is whom the server trusts; None is the system's list."""
 
     def __init__(
-        self, stores: Stores, buses: EventBuses, clock: Clock, tls: ssl.SSLContext | None = None
+        self,
+        stores: Stores,
+        buses: EventBuses,
+        clock: Clock,
+        turns: Turns,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._stores = stores
         self._buses = buses
         self._clock = clock
         self._tls = tls
         self._tokens: OrderedDict[tuple[str, str], Token] = OrderedDict()
-        self._next: OrderedDict[str, float] = OrderedDict()
+        self._turns = turns
 
-    async def send(self, target: Mapping[str, Any], event: Mapping[str, Any], body: str) -> None:
+    async def send(
+        self, target: Mapping[str, Any], event: Mapping[str, Any], body: str, delivery: str
+    ) -> None:
+        """``delivery`` names it among those that wait for their turn."""
         arn: str = target["Arn"]
         found = self._buses.find_api_destination(arn)
         if found is None:
@@ -56,8 +62,8 @@ class ApiCalls:
             self._stores.sealer, connection.arn or "", connection.record.sealed
         )
         request = render_request(destination, parameters, target, event, body)
-        self._wait_for_turn(arn, destination.rate_per_s)
-        answered = await self._ask(request, connection, parameters)
+        with self._turns.turn(arn, delivery, destination.rate_per_s):
+            answered = await self._ask(request, connection, parameters)
         if not 200 <= answered.status < 300:
             raise _failure(answered.status)
 
@@ -85,17 +91,6 @@ class ApiCalls:
         while len(self._tokens) > _MOST_KEPT:
             self._tokens.popitem(last=False)
         return token
-
-    def _wait_for_turn(self, arn: str, rate_per_s: int) -> None:
-        """One after the other at the destination's rate. Whoever has to wait is no failure."""
-        now = time.monotonic()
-        turn = self._next.get(arn, 0.0)
-        if turn > now:
-            raise RetryLater(timedelta(seconds=turn - now))
-        self._next[arn] = now + 1 / rate_per_s
-        self._next.move_to_end(arn)
-        while len(self._next) > _MOST_KEPT:
-            self._next.popitem(last=False)
 
 
 def _failure(status: int) -> Exception:

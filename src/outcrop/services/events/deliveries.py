@@ -9,7 +9,7 @@ import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import sqlalchemy as sa
@@ -27,6 +27,10 @@ from outcrop.stores.resources import Item, Place, Transaction
 from outcrop.stores.tables import jobs
 
 log = logging.getLogger(__name__)
+
+
+_AT_ONCE: Final = 64
+"""Most of them wait for somebody to answer; ``turns`` sees to it that it is not all for one."""
 
 
 class Deliverer(Protocol):
@@ -65,7 +69,7 @@ def job_kinds(
 
     return {
         EVENT: JobKind(matching.run, matching.gave_up),
-        DELIVERY: delivery(run, lost, clock=clock),
+        DELIVERY: delivery(run, lost, clock=clock, at_once=_AT_ONCE),
     }
 
 

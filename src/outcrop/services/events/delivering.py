@@ -15,8 +15,8 @@ from outcrop.config import Services
 from outcrop.errors import AWSError
 from outcrop.events.bus import EventBuses
 from outcrop.events.inputs import Received
-from outcrop.jobs.delivery import Clock, NotDelivered
-from outcrop.jobs.queue import Job, revise
+from outcrop.jobs.delivery import KEPT, Clock, NotDelivered
+from outcrop.jobs.queue import Job, RetryLater, revise
 from outcrop.services.background import Background
 from outcrop.services.events.failures import Refused
 from outcrop.services.events.senders import Senders, Sending
@@ -56,6 +56,12 @@ class Deliveries:
             await self._senders.send(sending)
         except Refused as error:
             await self._dead_letter(job, sending, error.code, str(error), None)
+        except RetryLater:
+            # Whose turn does not come in time is as old as what was tried all the time.
+            if not self._is_too_old(job, sending):
+                raise
+            said = "Its destination had others to take for all of this time."
+            await self._dead_letter(job, sending, "NOT_DELIVERED", said, _BY_AGE)
         except NotDelivered as error:
             tries = job.payload["tries"] + 1
             exhausted = self._exhausted(job, sending, tries)
@@ -76,9 +82,13 @@ class Deliveries:
         policy = cast("Mapping[str, int]", sending.target.get("RetryPolicy", {}))
         if tries > policy.get(_BY_ATTEMPTS, tries):
             return _BY_ATTEMPTS
+        # Without a policy of its own it is a day, as for every delivery, which counts it itself.
+        return _BY_AGE if _BY_AGE in policy and self._is_too_old(job, sending) else None
+
+    def _is_too_old(self, job: Job, sending: Sending) -> bool:
+        policy = cast("Mapping[str, int]", sending.target.get("RetryPolicy", {}))
         age_s = (self._clock() - job.created_at).total_seconds()
-        # Without a policy of its own it is a day, as for every delivery.
-        return _BY_AGE if _BY_AGE in policy and age_s >= policy[_BY_AGE] else None
+        return age_s >= policy.get(_BY_AGE, KEPT.total_seconds())
 
     async def _sending(self, job: Job) -> Sending | None:
         payload = job.payload

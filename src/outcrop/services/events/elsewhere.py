@@ -3,7 +3,9 @@ says, beside the event loop."""
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Final, cast
 
@@ -16,8 +18,10 @@ from outcrop.events.inputs import MISSING, find_path
 from outcrop.events.json_text import InvalidJson, read_json, write_json
 from outcrop.jobs.delivery import NotDelivered
 from outcrop.services.events.failures import Refused, failure_of
+from outcrop.services.events.turns import Turns
 
-_CONFIG: Final = BotoConfig(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 1})
+_THREADS: Final = 8
+_CONFIG: Final = BotoConfig(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1})
 
 ACTIONS: Final[Mapping[TargetService, str]] = {
     "kinesis": "kinesis:PutRecord",
@@ -30,9 +34,23 @@ ACTIONS: Final[Mapping[TargetService, str]] = {
 """What the role of a target must be allowed on it."""
 
 
+_ONCE: Final[Mapping[str, str]] = {
+    "states": "name",
+    "ecs": "clientToken",
+    "sagemaker": "ClientRequestToken",
+}
+"""By which of its parameters a service knows that it was asked the same before."""
+
+
 class Elsewhere:
-    def __init__(self, targets: Mapping[TargetService, Target]) -> None:
+    """Each service has threads of its own: one that hangs keeps nobody else waiting."""
+
+    def __init__(self, targets: Mapping[TargetService, Target], turns: Turns) -> None:
         self._targets = targets
+        self._turns = turns
+        self._threads = {
+            service: ThreadPoolExecutor(_THREADS, f"outcrop-{service}") for service in targets
+        }
         self._clients: dict[TargetService, Any] = {}
         self._lock = Lock()
 
@@ -42,26 +60,32 @@ class Elsewhere:
         target: Mapping[str, Any],
         event: Mapping[str, Any],
         body: str,
+        delivery: str,
     ) -> None:
+        """``delivery`` is the same whenever it is tried again."""
         if service not in self._targets:
             raise Refused("NOT_CONFIGURED", f"[services.targets.{service}] is not configured.")
-        await asyncio.to_thread(self._send, service, target, event, body)
-
-    def _send(
-        self,
-        service: TargetService,
-        target: Mapping[str, Any],
-        event: Mapping[str, Any],
-        body: str,
-    ) -> None:
-        try:
+        loop = asyncio.get_running_loop()
+        with self._turns.turn(service, delivery, math.inf):
             operation, params = _REQUESTS[service](target, event, body)
+            if service in _ONCE:
+                mark = hashlib.sha256(delivery.encode()).hexdigest()[:24]
+                params[_ONCE[service]] = f"{event['id']}_{mark}"
+            request = (operation, params)
+            await loop.run_in_executor(self._threads[service], self._send, service, request)
+
+    def _send(self, service: TargetService, request: "_Request") -> None:
+        operation, params = request
+        try:
             # Botocore makes the method as it reads the service's model.
             getattr(self._client(service), operation)(**params)
         except botocore.exceptions.ClientError as error:
             answer = cast(Any, error.response)
             status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
             told = answer.get("Error", {})
+            if told.get("Code") == "ExecutionAlreadyExists":
+                # An earlier try made it, which ended before its answer came.
+                return
             raise failure_of(told.get("Code", ""), status, told.get("Message", "")) from error
         except botocore.exceptions.ParamValidationError as error:
             raise Refused("INVALID_PARAMETER", str(error)) from error
@@ -114,11 +138,8 @@ def _firehose(target: Mapping[str, Any], event: Mapping[str, Any], body: str) ->
 
 
 def _states(target: Mapping[str, Any], event: Mapping[str, Any], body: str) -> _Request:
-    # The same delivery tried twice is one execution.
-    mark = hashlib.sha256(target["Id"].encode()).hexdigest()[:12]
     return "start_execution", {
         "stateMachineArn": target["Arn"],
-        "name": f"{event['id']}_{mark}",
         "input": body,
     }
 

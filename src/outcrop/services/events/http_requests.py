@@ -5,13 +5,14 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from outcrop.jobs.delivery import NotDelivered
 from outcrop.services.events.endpoint_addresses import is_refused_host
@@ -36,20 +37,31 @@ class Answered:
     body: bytes
 
 
-class _Resolver(AbstractResolver):
-    def __init__(self) -> None:
-        self._system = ThreadedResolver()
+_looking_up: Final = ThreadPoolExecutor(8, "outcrop-names")
+"""Name servers may be slow: nothing else waits for these threads."""
 
+
+class _Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await self._system.resolve(host, port, family)
-        if any(is_refused_host(each["host"]) for each in found):
+        """What aiohttp connects to is what was looked at here, and nothing that comes later."""
+        loop = asyncio.get_running_loop()
+        look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        found = await loop.run_in_executor(_looking_up, look_up)
+        addresses = [str(socket_address[0]) for *_, socket_address in found]
+        if any(map(is_refused_host, addresses)):
             raise OSError(f"{host} has a link-local address")
-        return found
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=each[0], proto=each[2], flags=flags
+            )
+            for each, address in zip(found, addresses, strict=True)
+        ]
 
     async def close(self) -> None:
-        await self._system.close()
+        """There is nothing to close."""
 
 
 async def ask(request: Sent, tls: ssl.SSLContext | None = None) -> Answered:

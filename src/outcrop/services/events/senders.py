@@ -21,6 +21,7 @@ from outcrop.services.events.elsewhere import ACTIONS, Elsewhere
 from outcrop.services.events.failures import Refused, failure_of_ours
 from outcrop.services.events.put_events import Forwarded
 from outcrop.services.events.target_checks import elsewhere, kind_of
+from outcrop.services.events.turns import Turns
 from outcrop.services.service_callers import EVENTS, service_caller
 from outcrop.services.service_roles import RoleNotAssumable, ServiceRole, assume
 from outcrop.stores.opened import Stores
@@ -42,6 +43,11 @@ class Sending:
         return self.target["Arn"]
 
     @property
+    def delivery(self) -> str:
+        """The same however often it is tried, and no other's."""
+        return f"{self.received.event['id']}#{self.rule_arn}#{self.target['Id']}"
+
+    @property
     def rule_arn(self) -> str:
         return self.received.rule_arn
 
@@ -59,11 +65,12 @@ class Senders:
         self._stores = stores
         self._background = background
         self._clock = clock
-        self._api_calls = ApiCalls(stores, buses, clock, tls)
-        self._elsewhere = Elsewhere(services.targets)
+        turns = Turns()
+        self._api_calls = ApiCalls(stores, buses, clock, turns, tls)
+        self._elsewhere = Elsewhere(services.targets, turns)
 
     async def send(self, sending: Sending) -> None:
-        """Raises ``NotDelivered`` or ``Refused``."""
+        """Raises ``NotDelivered`` or ``Refused``, or ``RetryLater`` where it is not its turn."""
         body = render_input(sending.target, sending.received)
         try:
             match kind_of(sending.arn):
@@ -77,7 +84,8 @@ class Senders:
                     await self._pass_on(sending)
                 case "api-destination":
                     await self._require_allowed(sending, "events:InvokeApiDestination")
-                    await self._api_calls.send(sending.target, sending.received.event, body)
+                    event = sending.received.event
+                    await self._api_calls.send(sending.target, event, body, sending.delivery)
                 case kind:
                     await self._send_elsewhere(sending, kind, body)
         except AWSError as error:
@@ -155,7 +163,8 @@ class Senders:
             raise Refused("INVALID_TARGET", f"No event can be sent to {sending.arn}.")
         if service in ACTIONS:
             await self._require_allowed(sending, ACTIONS[service])
-        await self._elsewhere.send(service, sending.target, sending.received.event, body)
+        event, delivery = sending.received.event, sending.delivery
+        await self._elsewhere.send(service, sending.target, event, body, delivery)
 
     async def _require_allowed(self, sending: Sending, action: str) -> None:
         role = await self._role(sending)
@@ -180,8 +189,7 @@ def _send_message(sending: Sending, body: str) -> dict[str, Any]:
     if "MessageGroupId" in own:
         params["MessageGroupId"] = own["MessageGroupId"]
         # Tried twice, it is still one message.
-        mark = f"{sending.received.event['id']}#{sending.rule_arn}#{sending.target['Id']}"
-        params["MessageDeduplicationId"] = hashlib.sha256(mark.encode()).hexdigest()
+        params["MessageDeduplicationId"] = hashlib.sha256(sending.delivery.encode()).hexdigest()
     return params
 
 
