@@ -1,7 +1,8 @@
 """Who waits for a message of which queue, and the sweep of what is past its retention.
 
-A message that is sent here wakes its waiters at once; one that another process sent, or that
-becomes visible by time, is found at the next look.
+Of those who wait for a queue, the first one looks; when it leaves, it is the next one's turn. A
+message that is sent here wakes the first one at once; one that another process sent, or that
+becomes visible by time, it finds at its next look.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ class QueueHub:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, dict[asyncio.Event, None]] = {}
         self.waiting = 0
         self.has_waiting = asyncio.Event()
         self._closing = asyncio.Event()
@@ -64,8 +65,9 @@ class QueueHub:
     def stop_waiting(self) -> None:
         """Whoever waits is answered, and nobody waits from now on."""
         self._closing.set()
-        for queue in list(self._waiting):
-            self.wake(queue)
+        for waiting in self._waiting.values():
+            for event in waiting:
+                event.set()
 
     async def close(self) -> None:
         self.stop_waiting()
@@ -80,26 +82,33 @@ class QueueHub:
     def wake(self, queue: str) -> None:
         for event in self._waiting.get(queue, ()):
             event.set()
+            return
+
+    def is_first(self, queue: str, event: asyncio.Event) -> bool:
+        return next(iter(self._waiting[queue])) is event
 
     def enter(self, queue: str) -> asyncio.Event:
-        """An event that the next message of the queue sets. ``leave`` gives it back."""
+        """An event that is set when it is one's turn to look. ``leave`` gives it back."""
         if self.waiting >= MAX_WAITING:
             raise ServiceError(
                 "RequestThrottled",
                 f"{MAX_WAITING} requests wait for messages already. Retry, or ask without waiting.",
             )
         event = asyncio.Event()
-        self._waiting.setdefault(queue, set()).add(event)
+        self._waiting.setdefault(queue, {})[event] = None
         self.waiting += 1
         self.has_waiting.set()
         return event
 
     def leave(self, queue: str, event: asyncio.Event) -> None:
         waiting = self._waiting[queue]
-        waiting.discard(event)
+        is_first = self.is_first(queue, event)
+        del waiting[event]
         self.waiting -= 1
         if not waiting:
             del self._waiting[queue]
+        elif is_first:
+            self.wake(queue)
         if self.waiting == 0:
             self.has_waiting.clear()
 

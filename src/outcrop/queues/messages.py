@@ -21,6 +21,8 @@ DEDUPLICATION_MS: Final = 5 * 60 * 1000
 _FIRST_SEQUENCE: Final = 18_850_000_000_000_000_000
 _WINDOW: Final = 100
 """How many of the oldest messages are looked at for a fair choice among their groups."""
+_MOST_WINDOWS: Final = 10
+"""Of dead letters, in one turn to write: more of them wait for the next receiver."""
 
 _table: Final = queue_messages
 _column: Final = queue_messages.c
@@ -150,17 +152,16 @@ async def take(connection: AsyncConnection, taking: Taking) -> tuple[list[Receiv
     """The messages, and whether any went to the dead letters instead."""
     received: list[Received] = []
     has_moved = False
-    while len(received) < taking.most:
-        rows = await _choose(connection, taking, taking.most - len(received))
+    for _ in range(_MOST_WINDOWS):
+        rows = list(await connection.execute(_visible(taking).limit(_WINDOW)))
         dead = [row for row in rows if _is_dead(row, taking)]
-        if dead and taking.dead_letters is not None:
+        if dead:
             await _move(connection, [row.seq for row in dead], taking)
             has_moved = True
-        # Of a FIFO queue what comes after a dead letter in its group waits for the next look.
         alive = [row for row in rows if not _is_dead(row, taking)]
-        for row in alive:
+        for row in await _choose(connection, taking, alive, taking.most - len(received)):
             received.append(await _hand_out(connection, row, taking))
-        if not dead:
+        if not dead or len(received) == taking.most:
             break
     return received, has_moved
 
@@ -261,8 +262,9 @@ def sequence_number(seq: int) -> str:
     return f"{seq + _FIRST_SEQUENCE:020d}"
 
 
-def _visible(taking: Taking) -> sa.Select[Any]:
-    query = sa.select(_table).where(
+def _visible(taking: Taking) -> sa.Select[Any, Any, Any]:
+    # Without bodies, which may be of a megabyte each.
+    query = sa.select(_column.seq, _column.receives, _column.message_group).where(
         _column.queue == taking.queue,
         _column.visible_at_ms <= taking.now_ms,
         _column.sent_at_ms > taking.since_ms,
@@ -278,9 +280,9 @@ def _visible(taking: Taking) -> sa.Select[Any]:
     return query.where(_column.message_group.not_in(held)).order_by(_column.seq)
 
 
-async def _choose(connection: AsyncConnection, taking: Taking, most: int) -> list[Any]:
-    limit = most if taking.is_fifo else _WINDOW
-    rows = list(await connection.execute(_visible(taking).limit(limit)))
+async def _choose(
+    connection: AsyncConnection, taking: Taking, rows: list[Any], most: int
+) -> list[Any]:
     groups = {row.message_group for row in rows if row.message_group}
     if taking.is_fifo or len(groups) == 0:
         return rows[:most]
@@ -321,25 +323,26 @@ async def _move(connection: AsyncConnection, seqs: list[int], taking: Taking) ->
 
 async def _hand_out(connection: AsyncConnection, row: Any, taking: Taking) -> Received:
     receipt = Receipt(row.seq, new_turn())
-    first = row.first_received_ms or taking.now_ms
-    await connection.execute(
+    taken = await connection.execute(
         sa.update(_table)
         .where(_column.seq == row.seq)
         .values(
             receipt=receipt.turn,
-            receives=row.receives + 1,
-            first_received_ms=first,
+            receives=_column.receives + 1,
+            first_received_ms=sa.func.coalesce(_column.first_received_ms, taking.now_ms),
             visible_at_ms=taking.now_ms + taking.visibility_ms,
         )
+        .returning(_table)
     )
+    row = taken.one()
     return Received(
         receipt=receipt,
         message_id=row.message_id,
         body=row.body,
         envelope=_envelope(row.attributes),
         sent_at_ms=row.sent_at_ms,
-        first_received_ms=first,
-        receives=row.receives + 1,
+        first_received_ms=row.first_received_ms,
+        receives=row.receives,
         group=row.message_group,
         deduplication_id=row.deduplication_id,
         source=row.source,

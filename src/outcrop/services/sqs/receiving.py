@@ -57,7 +57,7 @@ async def _wait_for_some(
     event = hub.enter(arn)
     try:
         while not received and not hub.is_closing and (left_s := until_s - loop.time()) > 0:
-            look_s = await _look_in_s(call, arn)
+            look_s = await _look_in_s(call, arn) if hub.is_first(arn, event) else left_s
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), min(left_s, look_s))
             event.clear()
