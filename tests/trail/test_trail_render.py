@@ -352,6 +352,7 @@ def test_the_bus_is_told_of_writes_alone():
     assert (event["source"], event["account"]) == ("aws.cloudtrail", ACCOUNT)
     assert event["detail"]["eventName"] == "StopLogging"
     assert event_of(rendered(operation("cloudtrail", "GetTrail"))) is None
+    assert event_of(rendered(INVOKE)) is None
 
 
 MARK = "xyzzy-secret"
