@@ -248,3 +248,21 @@ async def test_the_chain_of_a_trail_that_moved_goes_on_in_its_former_bucket(
         end = datetime.max.replace(tzinfo=UTC)
         report = Verifier(both, former.keys).verify(files, None, end, link)
         assert (report.findings, report.digests) == ([], 2)
+
+
+async def test_a_clock_that_was_wrong_for_a_while_breaks_no_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async with running_inside(tmp_path, monkeypatch) as inside:
+        trailing = await Trailing.over(inside)
+        await trailing.make_bucket()
+        await trailing.make_trail(EnableLogFileValidation=True)
+        await trailing.digested_after(hours=1)
+        await trailing.digested_after(hours=24 * 365)
+        trailing.ahead = timedelta(hours=2)
+        await trailing.write()
+        whole = await Bucket.of(trailing)
+        assert len(whole.digests) == 3
+        assert whole.chain.newest["us-east-1"].key == whole.digests[1]
+        assert whole.found() == []
+        assert whole.verify().digests == 3

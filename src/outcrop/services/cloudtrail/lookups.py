@@ -68,7 +68,7 @@ async def _find(
     position: tuple[int, int] | None,
     most: int,
 ) -> list[Any]:
-    """Resources are looked into row by row, the rest is the database's."""
+    """Resources are looked into once more, row by row; the rest is the database's."""
     conditions = [*wanted, *_in_column(attribute)]
     of_resource = attribute is not None and attribute[0] in _BY_RESOURCE
     found: list[Any] = []
@@ -111,9 +111,13 @@ def _read_attribute(given: Sequence[Mapping[str, str]]) -> tuple[str, str] | Non
 
 
 def _in_column(attribute: tuple[str, str] | None) -> list[sa.ColumnElement[bool]]:
-    if attribute is None or attribute[0] in _BY_RESOURCE:
+    if attribute is None:
         return []
     key, value = attribute
+    if key in _BY_RESOURCE:
+        # As it is written there: the database passes over what is not about it.
+        named = b'"%b":%b' % (_BY_RESOURCE[key].encode(), msgspec.json.encode(value))
+        return [sa.func.instr(_events.resources, named) > 0]
     if key == "ReadOnly":
         return [_events.read_only.is_(value == "true")]
     return [_BY_COLUMN[key] == value]

@@ -182,7 +182,8 @@ class TrailWriter:
     async def _cut_digests(self, trail: Item[Trail], before: TrailState) -> None:
         now = self._clock().replace(microsecond=0)
         last = before.digested_at
-        is_due = last is not None and now - last >= DIGEST_EVERY
+        # A clock that was set back does not end the chain until it is there again.
+        is_due = last is not None and abs(now - last) >= DIGEST_EVERY
         if not is_due and not before.is_stopping:
             return
         async with self._stores.resources.reading() as view:
@@ -214,7 +215,7 @@ class TrailWriter:
         for region in sorted({trail.place.region, *links, *(each.place.region for each in files)}):
             span = Span(
                 region=region,
-                began_at=state.digested_at or now,
+                began_at=min(state.digested_at or now, now),
                 ended_at=now,
                 files=[each.record for each in files if each.place.region == region],
                 previous=links.get(region),
