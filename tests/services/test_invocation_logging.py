@@ -94,6 +94,16 @@ def test_a_configuration_is_told_as_it_was_put_and_is_its_region_s_alone(
     assert logging.get() is None
 
 
+def test_a_prefix_that_leaves_no_room_for_the_longest_key_is_refused(logging: Logging, bucket: str):
+    """The word that is put as a check has a shorter key than what comes later."""
+    allow_bedrock(logging, bucket)
+    with pytest.raises(ClientError) as caught:
+        logging.put(s3Config={"bucketName": bucket, "keyPrefix": "ä" * 450})
+    response: Any = caught.value.response
+    assert response["Error"]["Code"] == "ValidationException"
+    assert response["Error"]["Message"].startswith("The keyPrefix is too long")
+
+
 def test_the_documents_set_up_of_s3_gives_log_objects(logging: Logging, bucket: str):
     allow_bedrock(logging, bucket)
     before = logging.client("s3").get_bucket_policy(Bucket=bucket)["Policy"]

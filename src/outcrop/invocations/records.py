@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -248,3 +249,9 @@ def _path(large: Large | None, bucket: LogBucket | None, batch: Batch) -> str | 
 def data_key(bucket: LogBucket, batch: Batch, large: Large) -> str:
     hour = hour_folder(bucket, batch.account, batch.region, batch.began_at_ms)
     return f"{hour}data/{large.name}"
+
+
+def longest_key(bucket: LogBucket, account: str, region: str) -> str:
+    """As long as the longest of what is put into the bucket."""
+    large = Large(f"{UUID(int=0)}_output.json.gz", _JSON)
+    return data_key(bucket, Batch(account, region, 0), large)

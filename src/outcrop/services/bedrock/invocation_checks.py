@@ -19,6 +19,7 @@ from outcrop.invocations.configurations import (
     folder,
     source_arn,
 )
+from outcrop.invocations.records import longest_key
 from outcrop.services.call import Call
 from outcrop.services.service_callers import BEDROCK, act_as_service
 from outcrop.services.service_roles import act, assume, pass_role
@@ -28,6 +29,7 @@ from outcrop.stores.tables import to_ms
 
 _SID: Final = "AmazonBedrockLogsWrite"
 _SERVER_ERROR: Final = 500
+_MOST_KEY_BYTES: Final = 1024
 _THERE_ALREADY: Final = "ResourceAlreadyExistsException"
 
 Statement = dict[str, Any]
@@ -37,6 +39,11 @@ async def check_bucket(call: Call, wanted: LogBucket) -> None:
     """Leaves an object there that says so. Adds what the bucket's policy lacks, where the caller
     may."""
     await _check_owned(call, wanted)
+    if len(longest_key(wanted, call.account, call.region).encode()) > _MOST_KEY_BYTES:
+        raise ValidationException(
+            f"The keyPrefix is too long: keys of log objects would have more than {_MOST_KEY_BYTES}"
+            " bytes, which is more than S3 takes."
+        )
     key = f"{folder(wanted, call.account)}{CHECK_NAME}"
     try:
         await _put_word(call, wanted, key)
