@@ -95,6 +95,15 @@ def test_names_that_callers_chose_move_no_cursor(tmp_path: Path) -> None:
     assert len(tail(tmp_path).splitlines()) == 1
 
 
+def test_json_moves_no_cursor_either_and_says_the_same(tmp_path: Path) -> None:
+    # As one character and as two; text from right to left; none of the basic plane.
+    model = "\x9b2J\x1b[2J\x7f\u202e\U000e0001é"
+    write(log_files(tmp_path)[0], line(1, model=model))
+    shown = tail(tmp_path, "--json").removesuffix("\n")
+    assert shown.isprintable()
+    assert msgspec.json.decode(shown, type=Line) == line(1, model=model)
+
+
 def test_what_comes_is_followed_through_a_rotation(tmp_path: Path) -> None:
     newest, older = log_files(tmp_path)[:2]
     write(newest, line(1))

@@ -78,6 +78,12 @@ async def test_others_are_told_what_to_set(inside: Inside, client: str) -> None:
     assert b"metrics_token_env" in await whole(response)
 
 
+@pytest.mark.parametrize("name", ["x-forwarded-for", "forwarded", "via", "x-real-ip"])
+async def test_a_proxy_on_this_machine_lets_nobody_in(inside: Inside, name: str) -> None:
+    response = await inside.app.handle(metrics((name, "192.0.2.7")))
+    assert response.status == 403
+
+
 async def test_metrics_are_only_read(inside: Inside) -> None:
     assert (await inside.app.handle(metrics(method="POST"))).status == 405
     head = await inside.app.handle(metrics(method="HEAD"))

@@ -1,6 +1,7 @@
 """Events to HTTPS endpoints of the test's own: signed in by connections, tried again, given up."""
 
 import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -202,6 +203,24 @@ async def test_an_event_is_posted_with_all_that_connection_and_target_say(world:
     assert msgspec.json.decode(body) == {"order": "x/y", "from": "outcrop"}
 
 
+async def test_no_secret_of_a_connection_is_told_or_recorded(world: World) -> None:
+    secret = {
+        **API_KEY,
+        "InvocationHttpParameters": {
+            "HeaderParameters": [{"Key": "X-More", "Value": "s3cret", "IsValueSecret": True}]
+        },
+    }
+    await _target(world, "API_KEY", secret)
+    await put(world.client)
+    await _requests(world, 1)
+    told = await world.client.ask("events", "DescribeConnection", Name="c")
+    await world.inside.deployment.records.observing.catch_up()
+    asked = [{"AttributeKey": "EventName", "AttributeValue": "CreateConnection"}]
+    trail = await world.client.ask("cloudtrail", "LookupEvents", LookupAttributes=asked)
+    assert len(trail["Events"]) == 1
+    assert "s3cret" not in f"{told} {trail}"
+
+
 async def test_basic_credentials_are_sent_as_a_header(world: World) -> None:
     basic = {"BasicAuthParameters": {"Username": "u", "Password": "p"}}
     await _target(world, "BASIC", basic)
@@ -251,8 +270,33 @@ async def test_what_an_endpoint_does_not_take_is_a_dead_letter(
 
 
 @pytest.mark.parametrize(
-    "url", ["https://169.254.169.254/", "https://[fe80::1]/", "http://127.0.0.1/"]
+    "url",
+    [
+        "https://169.254.169.254/",
+        "https://[fe80::1]/",
+        "https://[::ffff:169.254.169.254]/",
+        "https://[64:ff9b::a9fe:a9fe]/",
+        "https://[2002:a9fe:a9fe::]/",
+        "https://[::169.254.169.254]/",
+        "https://[fd00:ec2::254]/",
+        "https://100.100.100.200/",
+        "http://127.0.0.1/",
+    ],
 )
 async def test_link_local_addresses_and_plain_http_are_never_asked(url: str) -> None:
     with pytest.raises(NotDelivered, match="is not asked"):
+        await ask(Sent("POST", url, {}, b""))
+
+
+@pytest.mark.parametrize("url", ["https://2852039166/", "https://0xa9fea9fe/", "https://metadata/"])
+async def test_names_that_lead_to_link_local_addresses_are_never_asked(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 443))]
+
+    def look_up(*_asked: Any) -> Any:
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with pytest.raises(NotDelivered, match="link-local"):
         await ask(Sent("POST", url, {}, b""))

@@ -1,5 +1,6 @@
 """``outcrop logs``: what requests came, from the request log; what invocation logs say, by SQL."""
 
+import json
 import sys
 from typing import Annotated
 
@@ -60,8 +61,13 @@ def tail(
 
 def _show(found: list[Found], *, as_json: bool) -> None:
     for raw, line in found:
-        typer.echo(raw.decode() if as_json else _text(line))
+        typer.echo(_json(raw) if as_json else _text(line))
     sys.stdout.flush()
+
+
+def _json(raw: bytes) -> str:
+    """The same JSON, without characters that a terminal would obey."""
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in raw.decode())
 
 
 def _text(line: Line) -> str:

@@ -95,10 +95,16 @@ async def _count_jobs(deployment: "Deployment") -> dict[str, int]:
         return {row[0]: int(row[1]) for row in await view.connection.execute(query)}
 
 
+_FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
+
 def _is_here(request: Request) -> bool:
-    """What comes through a private endpoint comes from its network."""
+    """What comes through a private endpoint comes from its network, and what a proxy on this
+    machine passes on comes from anywhere."""
+    if request.endpoint is not None or any(map(request.header, _FORWARDED)):
+        return False
     try:
-        return request.endpoint is None and ip_address(request.client).is_loopback
+        return ip_address(request.client).is_loopback
     except ValueError:
         return False
 

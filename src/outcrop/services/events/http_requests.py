@@ -2,6 +2,7 @@
 addresses, where machines of clouds keep their credentials."""
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Mapping
@@ -9,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from outcrop.jobs.delivery import NotDelivered
 from outcrop.services.events.endpoint_addresses import is_refused_host
@@ -51,7 +52,7 @@ class _Resolver(AbstractResolver):
         found = await loop.run_in_executor(_looking_up, look_up)
         addresses = [str(socket_address[0]) for *_, socket_address in found]
         if any(map(is_refused_host, addresses)):
-            raise OSError(f"{host} has a link-local address")
+            raise PermissionError(errno.EACCES, f"{host} has a link-local address")
         flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         return [
             ResolveResult(
@@ -66,10 +67,14 @@ class _Resolver(AbstractResolver):
 
 async def ask(request: Sent, tls: ssl.SSLContext | None = None) -> Answered:
     """Raises ``NotDelivered`` where no answer comes."""
-    parts = urlsplit(request.url)
+    try:
+        # Read once: whom we look at is whom we connect to.
+        url = URL(request.url)
+    except ValueError as error:
+        raise NotDelivered("The endpoint's URL cannot be read.") from error
     # Of addresses in figures no resolver is asked.
-    if parts.scheme != "https" or is_refused_host(parts.hostname or ""):
-        raise NotDelivered(f"{parts.scheme}://{parts.hostname} is not asked.")
+    if url.scheme != "https" or is_refused_host(url.host or ""):
+        raise NotDelivered(f"{url.scheme}://{url.host} is not asked.")
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     connector = aiohttp.TCPConnector(
         resolver=_Resolver(), ssl=tls if tls is not None else True, family=socket.AF_UNSPEC
@@ -81,7 +86,7 @@ async def ask(request: Sent, tls: ssl.SSLContext | None = None) -> Answered:
             ) as session,
             session.request(
                 request.method,
-                request.url,
+                url,
                 headers=dict(request.headers),
                 data=request.body or None,
                 allow_redirects=False,
