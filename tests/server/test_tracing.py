@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Collector:
         self.resources: list[Any] = []
         self.status = 200
         self.asked = 0
+        self.goes_on = False
+        self.stopping = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,8 +48,11 @@ class Collector:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.take(self.path, body)
                 self.send_response(outer.status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(2**40 if outer.goes_on else 0))
                 self.end_headers()
+                with suppress(OSError):
+                    while outer.goes_on and not outer.stopping.wait(0.01):
+                        self.wfile.write(b"x")
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -75,6 +81,7 @@ def collector() -> Iterator[Collector]:
     thread = threading.Thread(target=made.server.serve_forever, daemon=True)
     thread.start()
     yield made
+    made.stopping.set()
     made.server.shutdown()
     made.server.server_close()
     thread.join()
@@ -182,6 +189,21 @@ async def test_a_collector_that_refuses_costs_spans_and_no_request(
     assert collector.asked > 0
     told = [entry.getMessage() for entry in caplog.records if "spans" in entry.getMessage()]
     assert told[-1].endswith("5 in all")
+
+
+async def test_what_a_collector_says_without_end_is_not_listened_to(
+    collector: Collector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    collector.goes_on = True
+    telemetry = Telemetry(otlp_endpoint=collector.url)
+    async with running_inside(tmp_path, monkeypatch, telemetry=telemetry) as inside:
+        await invoke(inside.client(ADMIN))
+    assert len(collector.spans) == 2
+    assert collector.metrics
+    assert not [entry for entry in caplog.records if "spans" in entry.getMessage()]
 
 
 class Stuck:

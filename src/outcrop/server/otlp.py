@@ -4,6 +4,7 @@ Of a request there is a server span; of a call of a model one more below it, nam
 the semantic conventions for generative AI. Times are those of the record, not of the sending.
 """
 
+import io
 import logging
 import os
 import re
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
+import requests
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import export as points
@@ -57,6 +59,16 @@ for _name in ("trace_exporter", "metric_exporter", "_common"):
 logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)
 
 
+class _StatusOnly(requests.Session):
+    """Leaves unread what a collector says besides its status: it may be endless."""
+
+    def send(self, request: requests.PreparedRequest, **how: Any) -> requests.Response:
+        response = super().send(request, **{**how, "stream": True, "allow_redirects": False})
+        response.close()
+        response.raw = io.BytesIO()
+        return response
+
+
 class Otlp:
     """``tracing.Exporter``."""
 
@@ -70,9 +82,13 @@ class Otlp:
                 "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
             }
         )
-        self._spans = OTLPSpanExporter(f"{address}/v1/traces", timeout=_TIMEOUT_S)
+        session = _StatusOnly()
+        self._spans = OTLPSpanExporter(f"{address}/v1/traces", timeout=_TIMEOUT_S, session=session)
         # The library types its keywords in part.
-        metrics = cast(Any, OTLPMetricExporter(f"{address}/v1/metrics", timeout=_TIMEOUT_S))
+        metrics = cast(
+            Any,
+            OTLPMetricExporter(f"{address}/v1/metrics", timeout=_TIMEOUT_S, session=session),
+        )
         self._export = cast(
             "Callable[[points.MetricsData], points.MetricExportResult]", metrics.export
         )
