@@ -40,5 +40,6 @@ async def refusal(client: Client, operation: str, **params: Any) -> tuple[str, s
     """Code and text."""
     with pytest.raises(ClientError) as caught:
         await client.ask("logs", operation, **params)
-    error: Any = caught.value.response["Error"]
+    response: Any = caught.value.response
+    error = response["Error"]
     return error["Code"], error["Message"]

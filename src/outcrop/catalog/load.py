@@ -19,7 +19,8 @@ import msgspec
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.model import InferenceType, Modality, Model, Parameter
-from outcrop.config import AtLeastOne, Config, ConfigError
+from outcrop.config import Config, ConfigError
+from outcrop.config_engines import AtLeastOne
 
 DialectName = Literal[
     "anthropic",

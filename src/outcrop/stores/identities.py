@@ -261,7 +261,7 @@ class IdentityDirectory:
                 found = self.find_user(principal.account, principal.name)
             case "role":
                 found = self.find_role_arn(principal.role_arn) if principal.role_arn else None
-            case "federated" | "service":
+            case "federated" | "service" | "anonymous":
                 return None
         unique_id = principal.id.partition(":")[0]
         return found if found and unique_id in ("", found.record.id) else None
