@@ -231,8 +231,7 @@ async def test_what_is_no_utf_8_is_recorded_like_anything_else(
 ) -> None:
     async with running_inside(tmp_path, monkeypatch) as inside:
         client = inside.client(ADMIN)
-        params: dict[str, Any] = {"modelId": "amazon.titan-text-express-v1", "body": b'{"inputText": "x"}'}
-        request = client.request("bedrock-runtime", "InvokeModel", **params)
+        request = client.request("bedrock-runtime", "InvokeModel", **titan())
         request.headers = (*request.headers, ("x-amzn-bedrock-trace", "\udcff"))
         assert (await inside.app.handle(request)).status == 400
         await inside.deployment.records.consumer.catch_up()
