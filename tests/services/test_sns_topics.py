@@ -88,6 +88,11 @@ async def test_a_topic_is_made_once(topics: Topics) -> None:
             "must match the specified protocol",
         ),
         (
+            "Subscribe",
+            {"TopicArn": TOPIC, "Protocol": "http", "Endpoint": "http://169.254.169.254/"},
+            "169.254.169.254 is a link-local address",
+        ),
+        (
             "SetTopicAttributes",
             {
                 "TopicArn": TOPIC,

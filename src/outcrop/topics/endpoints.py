@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
+from yarl import URL
 
 from outcrop.jobs.delivery import NotDelivered
+from outcrop.outward.addresses import is_refused_host
+from outcrop.outward.connections import connector
 from outcrop.topics.messages import Message
 
 TIMEOUT_S: Final = 15.0
@@ -43,11 +46,20 @@ def headers_of(
 
 async def post(url: str, headers: Mapping[str, str], body: bytes) -> None:
     """Raises ``NotDelivered`` or ``Undeliverable``."""
+    try:
+        # Read once: whom we look at is whom we connect to.
+        target = URL(url)
+    except ValueError as error:
+        raise Undeliverable("The endpoint's URL cannot be read.") from error
+    if is_refused_host(target.host or ""):
+        raise Undeliverable(f"{target.host} is not asked: it is a link-local address.")
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
-            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+            aiohttp.ClientSession(
+                timeout=timeout, connector=connector(), auto_decompress=False
+            ) as session,
+            session.post(target, data=body, headers=headers, allow_redirects=False) as response,
         ):
             await response.content.read(_READ_BYTES)
             status = response.status

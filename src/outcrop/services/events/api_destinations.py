@@ -9,8 +9,8 @@ from uuid import uuid4
 import msgspec
 
 from outcrop.errors import ValidationException
+from outcrop.outward.addresses import is_refused_host
 from outcrop.services.call import Call
-from outcrop.services.events.endpoint_addresses import is_refused_host
 from outcrop.services.events.references import already_there, not_found, page_of
 from outcrop.services.operation import operation
 from outcrop.stores.event_records import (

@@ -7,6 +7,7 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 from outcrop.errors import ServiceError
+from outcrop.outward.addresses import is_refused_host
 from outcrop.services.call import Call
 from outcrop.services.sns.requests import invalid
 from outcrop.stores.topic_records import Protocol
@@ -54,6 +55,8 @@ def _check_url(protocol: str, endpoint: str) -> None:
         raise invalid("Endpoint must match the specified protocol")
     if not parts.hostname or port == 0 or not endpoint.isprintable() or " " in endpoint:
         raise invalid("Endpoint")
+    if is_refused_host(parts.hostname):
+        raise invalid(f"Endpoint Reason: {parts.hostname} is a link-local address")
 
 
 def _check_address(_protocol: str, endpoint: str) -> None:
