@@ -118,12 +118,21 @@ class Senders:
         stream = hashlib.sha256(mark).hexdigest()[:32]
         named = {"logGroupName": group, "logStreamName": stream}
         event = {"timestamp": round(self._clock().timestamp() * 1000), "message": body}
+        put = {**named, "logEvents": [event]}
+        try:
+            await self._perform(sending, "logs", "PutLogEvents", put)
+        except AWSError as error:
+            if error.code != "ResourceNotFoundException":
+                raise
+        else:
+            return
+        # It is the first event, or somebody deleted the stream; if it is the group, this says so.
         try:
             await self._perform(sending, "logs", "CreateLogStream", named)
         except AWSError as error:
             if error.code != "ResourceAlreadyExistsException":
                 raise
-        await self._perform(sending, "logs", "PutLogEvents", {**named, "logEvents": [event]})
+        await self._perform(sending, "logs", "PutLogEvents", put)
 
     async def _pass_on(self, sending: Sending) -> None:
         if sending.hops >= MOST_HOPS:
