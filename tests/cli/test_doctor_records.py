@@ -43,7 +43,7 @@ def test_a_password_that_is_not_set_is_told_by_its_variable(
     monkeypatch.delenv("SMTP_PASSWORD", raising=False)
     toml = '[mail]\nhost = "127.0.0.1"\nusername = "ada"\npassword_env = "SMTP_PASSWORD"\n'
     output = doctor(outcrop, *configured(tmp_path, toml))
-    assert "Set SMTP_PASSWORD." in output
+    assert "the variable SMTP_PASSWORD is not set" in output
 
 
 def test_where_telemetry_goes_is_told_without_what_else_the_address_holds(

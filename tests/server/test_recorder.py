@@ -15,6 +15,7 @@ from outcrop.journal.files import START
 from outcrop.journal.records import CLIENT_GONE, CallRecord, decode
 from outcrop.stores.model_records import LogBucket, LoggingConfiguration
 from outcrop.stores.resources import Place
+from outcrop.wire.http import Request
 
 TITAN = "amazon.titan-text-lite-v1"
 EMBED = "amazon.titan-embed-text-v2:0"
@@ -236,3 +237,16 @@ async def test_what_is_no_utf_8_is_recorded_like_anything_else(
         assert (await inside.app.handle(request)).status == 400
         await inside.deployment.records.consumer.catch_up()
         assert inside.deployment.recorder.in_flight == 0
+
+
+async def test_a_bug_in_what_is_recorded_takes_no_answer_away(
+    inside: Inside, admin: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def finished(self, record: CallRecord, request: Request) -> None:
+            raise RuntimeError("out of order")
+
+    inside.deployment.recorder.followers.append(Broken())
+    await admin.ask("bedrock-runtime", "InvokeModel", **titan())
+    assert len(records(inside)) == 1
+    assert "is not recorded whole" in caplog.text

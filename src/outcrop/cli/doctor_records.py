@@ -2,14 +2,14 @@
 them."""
 
 import importlib.util
-import os
 import shutil
 import smtplib
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from outcrop.cli.findings import Finding
-from outcrop.config import Config
+from outcrop.config import Config, ConfigError
+from outcrop.topics.mail_password import password_of
 
 MIN_FREE_BYTES = 2**30
 _ANSWERS_WITHIN_S = 5.0
@@ -30,8 +30,10 @@ def mail(config: Config) -> Iterator[Finding]:
     if settings is None:
         return
     named = f"mail goes by {settings.host}:{settings.port}"
-    if settings.password_env is not None and not os.environ.get(settings.password_env):
-        yield Finding(f"{named}: no password", f"Set {settings.password_env}.")
+    try:
+        password_of(settings)
+    except ConfigError as error:
+        yield Finding(f"{named}: no password", str(error))
         return
     kind = smtplib.SMTP_SSL if settings.tls == "tls" else smtplib.SMTP
     try:

@@ -38,6 +38,7 @@ from outcrop.services.sns.deliveries import job_kinds as topic_deliveries
 from outcrop.stores.model_records import LoggingConfiguration
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Place
+from outcrop.topics.mail_password import password_of
 from outcrop.trail.index import TrailIndex
 
 
@@ -87,6 +88,9 @@ class Records:
 async def open_records(
     config: Config, stores: Stores, background: Background
 ) -> AsyncGenerator[Records]:
+    if config.mail is not None:
+        # What is missing shows now, not when the first message waits.
+        password_of(config.mail)
     async with AsyncExitStack() as stack:
         journal = await asyncio.to_thread(Journal, config.data_dir / "journal")
         stack.callback(journal.close)

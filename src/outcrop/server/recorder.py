@@ -116,11 +116,15 @@ class Recorder:
     def finish(self, passage: Passage) -> None:
         """The answer is whole, or its stream has ended."""
         self.in_flight -= 1
-        record = self._record(passage)
-        if record.trail or record.invocation is not None:
-            self._append(record)
-        for follower in self.followers:
-            follower.finished(record, passage.request)
+        try:
+            record = self._record(passage)
+            if record.trail or record.invocation is not None:
+                self._append(record)
+            for follower in self.followers:
+                follower.finished(record, passage.request)
+        except Exception:
+            # The last resort: a bug in what is recorded does not take the answer away.
+            log.exception("request %s is not recorded whole", passage.request_id)
 
     def inner(
         self,

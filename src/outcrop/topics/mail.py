@@ -3,7 +3,6 @@
 Headers are written by ``email.message``, which lets no line end in.
 """
 
-import os
 import smtplib
 import ssl
 from email.headerregistry import Address
@@ -15,6 +14,7 @@ from outcrop.config import Mail
 from outcrop.jobs.delivery import NotDelivered
 from outcrop.topics.endpoints import Undeliverable
 from outcrop.topics.envelopes import confirm_url, unsubscribe_url
+from outcrop.topics.mail_password import password_of
 from outcrop.topics.messages import Message
 
 CONFIRMATION: Final = "AWS Notification - Subscription Confirmation"
@@ -105,7 +105,7 @@ def _connected(mail: Mail) -> smtplib.SMTP:
         if mail.tls == "starttls":
             server.starttls(context=context)
         if mail.username is not None:
-            server.login(mail.username, os.environ.get(mail.password_env or "", ""))
+            server.login(mail.username, password_of(mail))
     except (smtplib.SMTPException, OSError):
         server.close()
         raise
