@@ -137,7 +137,9 @@ class App:
         asked = self._region(caller, request)
         region = passage.region = self._known(asked)
         params = passage.params = await _read_params(match, request)
-        if region != asked and not operation.service.is_object_store:
+        if operation.service.name == _ANYWHERE:
+            region = asked
+        elif region != asked and not operation.service.is_object_store:
             raise InvalidSignatureException(_OTHER_REGION)
         call = self._deployment.call(operation, caller, region, request, request_id, now)
         passage.seen = call.seen
@@ -243,6 +245,8 @@ class App:
 
 
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
+_ANYWHERE = "ec2"
+"""The documents ask it for the endpoint services of a region that is called ``region``."""
 _OTHER_REGION = "Credential should be scoped to a valid region. "
 _SHUTTING_DOWN = "The server is shutting down. Retry your request."
 _INTERNAL = "The server encountered an internal error. Retry your request."
