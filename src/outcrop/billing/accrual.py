@@ -4,25 +4,20 @@ It was bought, so it costs while this server is down, too. How far each has been
 the database and moves in the transaction that counts; a clock that goes back counts nothing twice.
 """
 
-import asyncio
-import logging
 import math
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.billing.ledger import Line, add_up
 from outcrop.billing.prices import hourly_price, render
 from outcrop.stores.failures import StoreError
 from outcrop.stores.model_records import ProvisionedModel
+from outcrop.stores.periodic import Periodic
 from outcrop.stores.resources import Item, Resources, Transaction, View
 from outcrop.stores.tables import accruals
-
-log = logging.getLogger(__name__)
 
 Throughput = Item[ProvisionedModel]
 
@@ -70,9 +65,7 @@ class Accrual:
     ) -> None:
         self._resources = resources
         self._clock = clock
-        self._interval_s = interval_s
-        self._stop = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._periodic = Periodic("Counting provisioned throughput", self._accrue_now, interval_s)
 
     async def accrue(self, now: datetime) -> None:
         async with self._resources.reading() as view:
@@ -85,27 +78,14 @@ class Accrual:
             await _forget_others(transaction, items)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="outcrop-accrual")
-        self._task.add_done_callback(_tell_of_death)
+        self._periodic.start()
 
     async def close(self) -> None:
-        self._stop.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        await self._periodic.close()
+        await self._periodic.attempt()
 
-    async def _run(self) -> None:
-        while not self._stop.is_set():
-            await self._try_to_accrue()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), self._interval_s)
-        await self._try_to_accrue()
-
-    async def _try_to_accrue(self) -> None:
-        try:
-            await self.accrue(self._clock())
-        except (StoreError, SQLAlchemyError) as error:
-            log.warning("provisioned throughput is not counted now, but later: %s", error)
+    async def _accrue_now(self) -> None:
+        await self.accrue(self._clock())
 
 
 def _counted(item: Throughput, begun: int | None, now: datetime) -> tuple[list[Line], int]:
@@ -167,10 +147,3 @@ async def _forget(transaction: Transaction, arns: Iterable[str]) -> None:
     for arn in arns:
         row = accruals.c.resource == arn
         await transaction.connection.execute(sa.delete(accruals).where(row))
-
-
-def _tell_of_death(task: asyncio.Task[None]) -> None:
-    """A bug that ends the counting is told at once, not when the server stops."""
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        log.critical("provisioned throughput is no longer counted", exc_info=error)

@@ -4,21 +4,15 @@ It works in small pieces, so that others write in between. Whoever reads leaves 
 already before it is removed.
 """
 
-import asyncio
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
-from outcrop.stores.failures import StoreError
 from outcrop.stores.log_records import LogGroup, RemovedEvents
+from outcrop.stores.periodic import Periodic
 from outcrop.stores.resources import Item, Resources, Transaction
 from outcrop.stores.tables import log_events, log_streams, now_ms
-
-log = logging.getLogger(__name__)
 
 DAY_MS: Final = 24 * 3600 * 1000
 _PIECE: Final = 2000
@@ -39,19 +33,13 @@ class Retention:
     ) -> None:
         self._resources = resources
         self._clock_ms = clock_ms
-        self._interval_s = interval_s
-        self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._periodic = Periodic("Removing old log events", self.prune, interval_s)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="outcrop-logs-retention")
-        self._task.add_done_callback(_tell_of_death)
+        self._periodic.start()
 
     async def close(self) -> None:
-        self._closing.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        await self._periodic.close()
 
     async def prune(self) -> int:
         """How many events went."""
@@ -68,15 +56,6 @@ class Retention:
                 pruned += await self._delete(of_group & (log_events.c.at_ms < oldest))
         return pruned
 
-    async def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await self.prune()
-            except (StoreError, SQLAlchemyError) as error:
-                log.warning("log events that are too old are not removed: %s", error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._interval_s)
-
     async def _remove(self, item: Item[RemovedEvents]) -> int:
         record = item.record
         condition = (
@@ -85,7 +64,7 @@ class Retention:
             else log_events.c.stream == record.stream
         )
         pruned = await self._delete(condition)
-        if not self._closing.is_set():
+        if not self._periodic.is_closing:
             async with self._resources.writing() as transaction:
                 if await transaction.find(RemovedEvents, item.place) is not None:
                     await transaction.remove(RemovedEvents, item.place)
@@ -93,7 +72,7 @@ class Retention:
 
     async def _delete(self, condition: sa.ColumnElement[bool]) -> int:
         pruned = 0
-        while not self._closing.is_set():
+        while not self._periodic.is_closing:
             async with self._resources.writing() as transaction:
                 size = await _delete_piece(transaction, condition)
             pruned += size
@@ -132,9 +111,3 @@ def _edge(function: Any, stream: int) -> Any:
         .where(log_events.c.stream == stream)
         .scalar_subquery()
     )
-
-
-def _tell_of_death(task: asyncio.Task[None]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        log.critical("log events that are too old are no longer removed", exc_info=error)

@@ -3,15 +3,12 @@
 Periods slide: they are counted back from the last whole minute, or ten seconds of shorter ones.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from outcrop.metrics.alarm_messages import render_time
@@ -21,7 +18,7 @@ from outcrop.metrics.points import Point
 from outcrop.metrics.queries import BadQuery, Owner, evaluate, read_stat
 from outcrop.metrics.store import Span
 from outcrop.stores.alarm_records import Alarm
-from outcrop.stores.failures import StoreError
+from outcrop.stores.periodic import Periodic
 from outcrop.stores.resources import Item, Resources
 
 log = logging.getLogger(__name__)
@@ -55,19 +52,13 @@ class AlarmWatch:
         self._catch_up = catch_up
         self._telling = telling
         self._clock = clock
-        self._interval_s = interval_s
-        self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._periodic = Periodic("Evaluating alarms", self.look, interval_s)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="outcrop-alarms")
-        self._task.add_done_callback(_tell_of_death)
+        self._periodic.start()
 
     async def close(self) -> None:
-        self._closing.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        await self._periodic.close()
 
     async def look(self) -> None:
         """Once at every alarm."""
@@ -93,15 +84,6 @@ class AlarmWatch:
             # Whoever changed it meanwhile knows better: it is looked at again soon.
             if current is not None and current.record == alarm.record:
                 await change_state(transaction, current, verdict, now, self._telling)
-
-    async def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await self.look()
-            except (StoreError, SQLAlchemyError, OSError) as error:
-                log.warning("alarms were not evaluated; trying again: %s", error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._interval_s)
 
 
 async def judge(connection: AsyncConnection, alarm: Item[Alarm], now: datetime) -> Verdict | None:
@@ -199,9 +181,3 @@ def _reason_data(
         ],
     }
     return msgspec.json.encode(data).decode()
-
-
-def _tell_of_death(task: asyncio.Task[None]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        log.critical("alarms are no longer evaluated", exc_info=error)

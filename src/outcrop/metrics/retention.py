@@ -4,22 +4,16 @@ five minutes for sixty-three, hours from then on.
 Source: "Metrics retention" of the CloudWatch user guide. The end of hours is the configuration's.
 """
 
-import asyncio
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.metrics.points import Point, merge
 from outcrop.metrics.store import merge_points, read_finer, remove_points
 from outcrop.stores.database import Database
-from outcrop.stores.failures import StoreError
+from outcrop.stores.periodic import Periodic
 from outcrop.stores.tables import alarm_history, metric_points, metric_series, now_ms
-
-log = logging.getLogger(__name__)
 
 DAY_S: Final = 86_400
 _SECONDS_KEPT_S: Final = 3 * 3600
@@ -45,19 +39,13 @@ class Retention:
         self._database = database
         self._days = days
         self._clock = clock
-        self._interval_s = interval_s
-        self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._periodic = Periodic("Removing old metrics", self.prune, interval_s)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="outcrop-metric-retention")
-        self._task.add_done_callback(_tell_of_death)
+        self._periodic.start()
 
     async def close(self) -> None:
-        self._closing.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        await self._periodic.close()
 
     async def prune(self) -> None:
         """In transactions of few points each, so that nobody waits long for a turn to write."""
@@ -66,7 +54,7 @@ class Retention:
             # Whole parts of the coarser kind only, so that none is seen half coarse.
             before_s = (now_s - age_s) // coarser_s * coarser_s
             while await self._make_coarser(resolution_s, coarser_s, before_s):
-                if self._closing.is_set():
+                if self._periodic.is_closing:
                     return
         async with self._database.write() as connection:
             end_s = now_s - self._days * DAY_S
@@ -91,18 +79,3 @@ class Retention:
                 await merge_points(connection, merged)
                 await remove_points(connection, list(fine))
         return len(fine) == _AT_ONCE
-
-    async def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await self.prune()
-            except (StoreError, SQLAlchemyError) as error:
-                log.warning("old metrics were not removed; trying again later: %s", error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._interval_s)
-
-
-def _tell_of_death(task: asyncio.Task[None]) -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        log.critical("old metrics are no longer removed", exc_info=error)

@@ -6,21 +6,16 @@ becomes visible by time, it finds at its next look.
 """
 
 import asyncio
-import logging
 from collections import OrderedDict
-from contextlib import suppress
 from typing import Final
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.errors import ServiceError
 from outcrop.queues import messages
 from outcrop.queues.attributes import Settings
+from outcrop.stores.periodic import Periodic
 from outcrop.stores.queue_records import Queue
 from outcrop.stores.resources import Resources
 from outcrop.stores.tables import now_ms
-
-log = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 10_000
 LOOK_S: Final = 1.0
@@ -56,11 +51,11 @@ class QueueHub:
         self.waiting = 0
         self.has_waiting = asyncio.Event()
         self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._pruning = Periodic("Removing old messages of queues", self.prune, _PRUNE_S)
         self.data_keys = DataKeys()
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._prune_now_and_then(), name="outcrop-queues")
+        self._pruning.start()
 
     def stop_waiting(self) -> None:
         """Whoever waits is answered, and nobody waits from now on."""
@@ -71,9 +66,7 @@ class QueueHub:
 
     async def close(self) -> None:
         self.stop_waiting()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        await self._pruning.close()
 
     @property
     def is_closing(self) -> bool:
@@ -120,13 +113,3 @@ class QueueHub:
                 for item in await transaction.list(Queue)
             }
             await messages.prune(transaction.connection, retention_ms, now_ms())
-
-    async def _prune_now_and_then(self) -> None:
-        while not self._closing.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _PRUNE_S)
-                return
-            try:
-                await self.prune()
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("old messages of queues are still there: %s", error)

@@ -4,21 +4,18 @@
 removes what is too old.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Container, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.journal.records import CallRecord
 from outcrop.stores.bulk import insert_rows
-from outcrop.stores.failures import StoreError
+from outcrop.stores.periodic import Periodic
 from outcrop.stores.resources import Resources, Transaction
 from outcrop.stores.tables import now_ms, trail_events
 from outcrop.trail.named_resources import looked_up_by
@@ -144,24 +141,19 @@ class TrailRetention:
         self._resources = resources
         self._kept = max(timedelta(days=days), _SHORTEST)
         self._clock = clock
-        self._every_s = every_s
-        self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._periodic = Periodic("Removing old events of the trail", self.prune, every_s)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="outcrop-trail-retention")
+        self._periodic.start()
 
     async def close(self) -> None:
-        self._closing.set()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        await self._periodic.close()
 
     async def prune(self) -> int:
         """How many were removed."""
         before = self._clock() - round(self._kept.total_seconds() * 1000)
         removed = 0
-        while not self._closing.is_set():
+        while not self._periodic.is_closing:
             old = (
                 sa.select(trail_events.c.seq)
                 .where(trail_events.c.at_ms < before)
@@ -175,12 +167,3 @@ class TrailRetention:
             if done.rowcount < _PRUNED_AT_ONCE:
                 break
         return removed
-
-    async def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                await self.prune()
-            except (StoreError, SQLAlchemyError) as error:
-                log.warning("old events are not removed, and will be later: %s", error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._every_s)
