@@ -3,6 +3,7 @@
 Fields of JSON events are there by their paths, ``input.inputTokenCount`` and ``messages.0.role``.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -142,10 +143,10 @@ class Run:
         ]
 
 
-class _Stage:
+class _Stage(ABC):
+    @abstractmethod
     def take(self, row: Row) -> Row | None:
         """What goes on to the next stage now."""
-        raise NotImplementedError
 
     def end(self) -> Iterable[Row]:
         return ()

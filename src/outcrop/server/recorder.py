@@ -16,10 +16,10 @@ from outcrop.identity import Caller
 from outcrop.journal.files import Journal
 from outcrop.journal.records import CallRecord, Content, Invocation, encode
 from outcrop.services.call import Answer, Answered, Call, Seen
+from outcrop.trail.render import Asked
 from outcrop.wire import json
 from outcrop.wire.http import Request
 from outcrop.wire.routing import Match
-from outcrop.wire.spec import Operation
 
 log = logging.getLogger(__name__)
 
@@ -62,19 +62,6 @@ class Follower(Protocol):
 FindInvocation = Callable[[str, str, str], Invocation | None]
 """By account, region and ``modelId`` what a call is of that was refused before it came to a model;
 None for what is no model."""
-
-
-# Not frozen, as whatever is made once a request (see wire/http.py).
-@dataclass(slots=True)
-class Asked:
-    """A request as the trail sees it."""
-
-    operation: Operation
-    caller: Caller
-    region: str
-    request: Request
-    request_id: str
-    now: datetime
 
 
 RenderTrail = Callable[

@@ -5,11 +5,10 @@ from typing import Any
 
 from outcrop.config import Config
 from outcrop.errors import AWSError
-from outcrop.server.recorder import Asked
 from outcrop.services.cloudtrail.writer import TrailWriter
 from outcrop.stores.opened import Stores
 from outcrop.trail.index import TrailRetention
-from outcrop.trail.render import render_event
+from outcrop.trail.render import Asked, render_event
 from outcrop.trail.selection import TrailSelectors
 
 
@@ -48,14 +47,4 @@ class Trails:
         account = asked.caller.account
         if not self.selectors.wants(account, asked.region, asked.operation, params):
             return b""
-        return render_event(
-            operation=asked.operation,
-            caller=asked.caller,
-            request=asked.request,
-            region=asked.region,
-            request_id=asked.request_id,
-            now=asked.now,
-            params=params,
-            result=result,
-            error=error,
-        )
+        return render_event(asked, params, result, error)

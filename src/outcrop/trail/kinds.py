@@ -59,16 +59,12 @@ of InvokeModel has ``readOnly`` false."""
 
 @cache
 def is_data_event(operation: Operation) -> bool:
+    """What is recorded only where a trail selects it (``selection.TrailSelectors``), as in AWS.
+    Everything else is, and with it every operation of Bedrock."""
     service = operation.service.name
     if operation.name in _DATA_EVENTS.get(service, ()):
         return True
     return service == "s3" and operation.input is not None and "Key" in operation.input.members
-
-
-def is_recorded(operation: Operation) -> bool:
-    """Management operations and every operation of Bedrock. Data events are off, as in AWS, but
-    for those that a trail selects (``selectors.TrailSelectors``)."""
-    return not is_data_event(operation)
 
 
 @cache

@@ -15,13 +15,11 @@ import msgspec
 from outcrop.errors import AWSError
 from outcrop.identity import Caller, Session
 from outcrop.trail.elements import parameters_of, result_of
-from outcrop.trail.kinds import is_data_event, is_read_only, is_recorded
+from outcrop.trail.kinds import is_data_event, is_read_only
 from outcrop.trail.named_resources import resources_of
 from outcrop.trail.user_identity import acting_service, user_identity
 from outcrop.wire.http import Request
 from outcrop.wire.spec import Operation
-
-__all__ = ["is_recorded", "render_event"]
 
 _MOST_TEXT: Final = 1024
 """Characters of a user agent, an error's code and its message: AWS's own bound."""
@@ -48,6 +46,19 @@ class _Facts:
     has_resources: bool
 
 
+# Not frozen, as whatever is made once a request (see wire/http.py).
+@dataclass(slots=True)
+class Asked:
+    """A request as the trail sees it. ``now`` is UTC, ``request_id`` a UUID of ours."""
+
+    operation: Operation
+    caller: Caller
+    region: str
+    request: Request
+    request_id: str
+    now: datetime
+
+
 @cache
 def _facts(operation: Operation) -> _Facts:
     service = operation.service
@@ -68,36 +79,30 @@ def _facts(operation: Operation) -> _Facts:
     )
 
 
-# Everything that is known of a request goes in, once: a struct of it would be made for this alone.
-def render_event(  # noqa: PLR0913
-    *,
-    operation: Operation,
-    caller: Caller,
-    request: Request,
-    region: str,
-    request_id: str,
-    now: datetime,
+def render_event(
+    asked: Asked,
     params: Mapping[str, Any] | None,
     result: Mapping[str, Any] | None,
     error: AWSError | None,
 ) -> bytes:
-    """``now`` is UTC, ``request_id`` a UUID of ours. ``params`` are None where they could not be
-    read, ``result`` where there is none or it is a stream."""
+    """``params`` are None where they could not be read, ``result`` where there is none or it is a
+    stream."""
+    operation, caller, request = asked.operation, asked.caller, asked.request
     facts = _facts(operation)
-    region = facts.region or region
+    region = facts.region or asked.region
     told = parameters_of(operation, params) if params else None
     answered = result_of(operation, result) if result and error is None else None
     identity, service = _identity(caller)
     record = (
         f'{{"eventVersion":"1.08","userIdentity":{identity},'
-        f'"eventTime":"{now.isoformat()[:19]}Z",{facts.head},"awsRegion":{_text(region)},'
+        f'"eventTime":"{asked.now.isoformat()[:19]}Z",{facts.head},"awsRegion":{_text(region)},'
         f'"sourceIPAddress":{_text(service or request.client)},'
         f'"userAgent":{_text(service or request.header("user-agent") or "")},'
         f"{'' if error is None else _failure(operation, error)}"
         f'"requestParameters":{_element("requestParameters", told)},'
         f'"responseElements":{_element("responseElements", answered)},'
         f"{_extras(caller)}"
-        f'"requestID":"{request_id}","eventID":"{_new_event_id()}",'
+        f'"requestID":"{asked.request_id}","eventID":"{_new_event_id()}",'
         f"{_resources(operation, told, caller, region) if facts.has_resources else ''}"
         f'{facts.middle},"recipientAccountId":"{caller.account}",{facts.tail}'
         f"{_way(request) if service is None else ''}}}"

@@ -2,25 +2,23 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from outcrop.logs.pattern_json import parse_selector
 from outcrop.logs.pattern_values import InvalidPattern, find_number
 from outcrop.services.call import Call
 from outcrop.services.logs.filtering import read_pattern
+from outcrop.services.logs.group_filters import delete_filter, put_filter
 from outcrop.services.logs.references import (
     get_group,
     group_place,
     invalid_parameter,
-    limit_exceeded,
-    not_found,
     paged,
     refuse,
 )
 from outcrop.services.offload import read_beside
 from outcrop.services.operation import operation
-from outcrop.stores.log_records import MetricFilter, Transformation, filter_place
+from outcrop.stores.log_records import MetricFilter, Transformation
 from outcrop.stores.resources import Item
 from outcrop.stores.tables import to_ms
 
@@ -37,23 +35,8 @@ async def put_metric_filter(call: Call, params: Mapping[str, Any]) -> dict[str, 
     refuse(params, *_REFUSED)
     read_pattern(params["filterPattern"])
     metric = _transformation(params["metricTransformations"][0])
-    async with call.stores.resources.writing() as transaction:
-        group = await get_group(transaction, group_place(call, params))
-        place = filter_place(group.place, params["filterName"])
-        record = MetricFilter(
-            name=params["filterName"], pattern=params["filterPattern"], metric=metric
-        )
-        known = await transaction.find(MetricFilter, place)
-        if known is not None:
-            await transaction.put(replace(known, record=record))
-            return {}
-        others = await transaction.list(
-            MetricFilter, account=call.account, region=call.region, parent=group.name
-        )
-        if len(others) >= _MOST:
-            raise limit_exceeded()
-        await transaction.add(record, place, parent=group.name)
-    return {}
+    record = MetricFilter(name=params["filterName"], pattern=params["filterPattern"], metric=metric)
+    return await put_filter(call, params, record, _MOST)
 
 
 @operation
@@ -80,13 +63,7 @@ async def describe_metric_filters(call: Call, params: Mapping[str, Any]) -> dict
 
 @operation
 async def delete_metric_filter(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    async with call.stores.resources.writing() as transaction:
-        group = await get_group(transaction, group_place(call, params))
-        place = filter_place(group.place, params["filterName"])
-        if await transaction.find(MetricFilter, place) is None:
-            raise not_found("The specified metric filter does not exist.")
-        await transaction.remove(MetricFilter, place)
-    return {}
+    return await delete_filter(call, params, MetricFilter, "metric")
 
 
 @operation

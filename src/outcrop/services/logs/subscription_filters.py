@@ -4,25 +4,23 @@ There are none here yet: only those of services that the configuration names can
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from outcrop.config import TargetService
 from outcrop.services.call import Call
 from outcrop.services.logs.filtering import read_pattern
+from outcrop.services.logs.group_filters import delete_filter, put_filter
 from outcrop.services.logs.references import (
     arn_of,
     get_group,
     group_place,
     invalid_parameter,
-    limit_exceeded,
-    not_found,
     paged,
     refuse,
 )
 from outcrop.services.operation import operation
 from outcrop.services.service_roles import pass_role
-from outcrop.stores.log_records import SubscriptionFilter, filter_place
+from outcrop.stores.log_records import SubscriptionFilter
 from outcrop.stores.resources import Item
 from outcrop.stores.tables import to_ms
 
@@ -58,20 +56,7 @@ async def put_subscription_filter(call: Call, params: Mapping[str, Any]) -> dict
         role=params.get("roleArn"),
         distribution=params.get("distribution", "ByLogStream"),
     )
-    async with call.stores.resources.writing() as transaction:
-        group = await get_group(transaction, group_place(call, params))
-        place = filter_place(group.place, record.name)
-        known = await transaction.find(SubscriptionFilter, place)
-        if known is not None:
-            await transaction.put(replace(known, record=record))
-            return {}
-        others = await transaction.list(
-            SubscriptionFilter, account=call.account, region=call.region, parent=group.name
-        )
-        if len(others) >= _MOST:
-            raise limit_exceeded()
-        await transaction.add(record, place, parent=group.name)
-    return {}
+    return await put_filter(call, params, record, _MOST)
 
 
 @operation
@@ -91,13 +76,7 @@ async def describe_subscription_filters(call: Call, params: Mapping[str, Any]) -
 
 @operation
 async def delete_subscription_filter(call: Call, params: Mapping[str, Any]) -> dict[str, Any]:
-    async with call.stores.resources.writing() as transaction:
-        group = await get_group(transaction, group_place(call, params))
-        place = filter_place(group.place, params["filterName"])
-        if await transaction.find(SubscriptionFilter, place) is None:
-            raise not_found("The specified subscription filter does not exist.")
-        await transaction.remove(SubscriptionFilter, place)
-    return {}
+    return await delete_filter(call, params, SubscriptionFilter, "subscription")
 
 
 def _check_destination(call: Call, params: Mapping[str, Any]) -> None:
