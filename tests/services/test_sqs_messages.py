@@ -305,3 +305,20 @@ async def test_a_redrive_policy_that_leads_nowhere_is_refused(sqs: Client, polic
     with pytest.raises(ClientError) as caught:
         await make_queue(sqs, RedrivePolicy=policy)
     assert cast(Any, caught.value).response["Error"]["Code"] == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize("parameter", ["AttributeNames", "MessageSystemAttributeNames"])
+async def test_an_attribute_that_no_message_has_is_refused_by_its_name(
+    sqs: Client, parameter: str
+) -> None:
+    url = await make_queue(sqs)
+    with pytest.raises(ClientError, match=r"Unknown Attribute Nothing\."):
+        await receive(sqs, url, **{parameter: ["SenderId", "Nothing"]})
+    assert await receive(sqs, url, AttributeNames=["VisibilityTimeout", "SenderId"]) == []
+
+
+async def test_a_count_of_receives_is_not_read_by_its_beginning(sqs: Client) -> None:
+    await make_queue(sqs, "dead")
+    policy = f'{{"deadLetterTargetArn": "{arn("dead")}", "maxReceiveCount": "000000001000000"}}'
+    with pytest.raises(ClientError, match="Invalid value for maxReceiveCount: 000000001000000"):
+        await make_queue(sqs, RedrivePolicy=policy)

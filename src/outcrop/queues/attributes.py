@@ -44,6 +44,8 @@ SETTABLE: Final = (*_NUMBERS, *_BOOLEANS, *_CHOICES, *_REMOVABLE)
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_SUFFIX: Final = ".fifo"
 _MAX_RECEIVES: Final = 1000
+_MOST_DIGITS: Final = 10
+"""Python refuses to read numbers of thousands."""
 _MAX_SOURCES: Final = 10
 _MAX_KEY_CHARACTERS: Final = 2048
 
@@ -167,7 +169,8 @@ def read_redrive(text: str) -> Redrive:
             raise invalid_value("RedrivePolicy", text, reason)
     count = str(held["maxReceiveCount"])
     target = held["deadLetterTargetArn"]
-    if not count.isascii() or not count.isdigit() or not 1 <= int(count[:9]) <= _MAX_RECEIVES:
+    is_number = count.isascii() and count.isdigit() and len(count) < _MOST_DIGITS
+    if not is_number or not 1 <= int(count) <= _MAX_RECEIVES:
         reason = (
             f"Invalid value for maxReceiveCount: {count}, valid values are from 1 to "
             f"{_MAX_RECEIVES} both inclusive."

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from outcrop.errors import AWSError, ServiceError
 from outcrop.queues import messages, receipts
+from outcrop.queues.attributes import READ_ONLY, SETTABLE
 from outcrop.queues.contents import md5_of, select
-from outcrop.queues.faults import in_bounds, invalid_value, not_for_this_queue
+from outcrop.queues.faults import in_bounds, invalid_value, not_for_this_queue, unknown_attribute
 from outcrop.queues.hub import LOOK_S
 from outcrop.queues.messages import Received, Taking
 from outcrop.services.call import Call
@@ -23,6 +24,15 @@ from outcrop.stores.tables import now_ms
 _MAX_WAIT_S: Final = 20
 _MAX_MESSAGES: Final = 10
 _MAX_VISIBILITY_S: Final = 43200
+_ATTRIBUTES: Final = frozenset(
+    {
+        *("All", "SenderId", "SentTimestamp", "ApproximateReceiveCount"),
+        *("ApproximateFirstReceiveTimestamp", "SequenceNumber", "MessageDeduplicationId"),
+        *("MessageGroupId", "AWSTraceHeader", "DeadLetterQueueSourceArn"),
+        # The older of the two parameters takes the names of a queue's attributes, too.
+        *(*SETTABLE, *READ_ONLY),
+    }
+)
 
 
 @operation
@@ -120,10 +130,7 @@ async def _shown(
         "MD5OfBody": envelope.body_md5,
         "Body": body.decode(),
     }
-    wanted = {
-        *(params.get("AttributeNames") or ()),
-        *(params.get("MessageSystemAttributeNames") or ()),
-    }
+    wanted = _wanted(params)
     system = _system(queue, message)
     asked = {name: value for name, value in system.items() if name in wanted or "All" in wanted}
     if asked:
@@ -133,6 +140,13 @@ async def _shown(
         shown["MessageAttributes"] = {name: one.shown() for name, one in attributes.items()}
         shown["MD5OfMessageAttributes"] = md5_of(attributes)
     return shown
+
+
+def _wanted(params: Mapping[str, Any]) -> set[str]:
+    return {
+        *(params.get("AttributeNames") or ()),
+        *(params.get("MessageSystemAttributeNames") or ()),
+    }
 
 
 def _system(queue: Item[Queue], message: Received) -> dict[str, str]:
@@ -170,3 +184,5 @@ def _check(params: Mapping[str, Any]) -> None:
         raise invalid_value("MaxNumberOfMessages", most, reason)
     in_bounds("WaitTimeSeconds", params.get("WaitTimeSeconds"), 0, _MAX_WAIT_S)
     in_bounds("VisibilityTimeout", params.get("VisibilityTimeout"), 0, _MAX_VISIBILITY_S)
+    for name in sorted(_wanted(params) - _ATTRIBUTES):
+        raise unknown_attribute(name)
