@@ -16,7 +16,6 @@ from outcrop.metrics.syntax import names_in
 from outcrop.stores.alarm_records import Alarm
 from outcrop.stores.resources import Place
 
-MINUTE = datetime.now(UTC).replace(second=0, microsecond=0)
 LEAST = 5e-324
 
 
@@ -33,6 +32,11 @@ def client(inside: Inside) -> Client:
     return inside.client(ADMIN)
 
 
+def this_minute() -> datetime:
+    """Of the test, not of the file: the suite runs for longer than alarms look back."""
+    return datetime.now(UTC).replace(second=0, microsecond=0)
+
+
 def stat(name: str, kind: str = "Sum", **more: Any) -> dict[str, Any]:
     metric = {"Namespace": "Shop", "MetricName": name}
     return {"Id": "m1", "MetricStat": {"Metric": metric, "Period": 60, "Stat": kind}, **more}
@@ -41,8 +45,8 @@ def stat(name: str, kind: str = "Sum", **more: Any) -> dict[str, Any]:
 async def data(client: Client, *queries: Mapping[str, Any], **params: Any) -> dict[str, Any]:
     asked: dict[str, Any] = {
         "MetricDataQueries": list(queries),
-        "StartTime": MINUTE - timedelta(minutes=30),
-        "EndTime": MINUTE + timedelta(minutes=2),
+        "StartTime": this_minute() - timedelta(minutes=30),
+        "EndTime": this_minute() + timedelta(minutes=2),
         **params,
     }
     answer = await client.ask("cloudwatch", "GetMetricData", **asked)
@@ -50,7 +54,7 @@ async def data(client: Client, *queries: Mapping[str, Any], **params: Any) -> di
 
 
 async def put(client: Client, name: str, **datum: Any) -> None:
-    at = MINUTE - timedelta(minutes=1)
+    at = this_minute() - timedelta(minutes=1)
     sample = {"MetricName": name, "Timestamp": at, **datum}
     await client.ask("cloudwatch", "PutMetricData", Namespace="Shop", MetricData=[sample])
 
@@ -140,13 +144,14 @@ async def test_what_a_request_reads_counts_against_what_it_may_compute(
     inside: Inside, client: Client
 ) -> None:
     """Also where little comes of it: a sum of many values is one value."""
+    minute = this_minute()
     for start in range(0, 3000, 1000):
         samples = [
-            {"MetricName": "Long", "Value": 1.0, "Timestamp": MINUTE - timedelta(minutes=ago)}
+            {"MetricName": "Long", "Value": 1.0, "Timestamp": minute - timedelta(minutes=ago)}
             for ago in range(start, start + 1000)
         ]
         await client.ask("cloudwatch", "PutMetricData", Namespace="Shop", MetricData=samples)
-    start = MINUTE - timedelta(days=4)
+    start = minute - timedelta(days=4)
     sums = [
         {"Id": f"e{number}", "Expression": "+".join(["SUM(m1)"] * 200) + "> 0", "ReturnData": False}
         for number in range(40)
@@ -156,7 +161,7 @@ async def test_what_a_request_reads_counts_against_what_it_may_compute(
     by_day = stat("Long")
     by_day["MetricStat"]["Period"] = 86_400
     owner, read = Owner(ACCOUNT, REGION), parse_queries([by_day], ACCOUNT)
-    span = (int(start.timestamp()), int(MINUTE.timestamp()))
+    span = (int(start.timestamp()), int(minute.timestamp()))
     async with inside.deployment.state.stores.resources.reading() as view:
         found = await evaluate(view.connection, owner, read, *span)
         assert sum(found["m1"][0].values.values()) == 2999
