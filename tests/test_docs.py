@@ -62,6 +62,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
     assert keys(section("## `[access]`")) == members(config.ModelAccess)
     assert keys(section("## `[quotas]`")) == members(config.Quotas)
     assert keys(section("## `[capacity]`")) == members(config.Capacity)
+    assert keys(section("## `[training]`")) == members(config.Training)
     assert keys(section("## `[[bind]]`")) == members(config.Binding)
 
 

@@ -154,6 +154,23 @@ class Mail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     password_env: str | None = None
 
 
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How custom models are trained. ``bases`` are the weights behind engines by name: a directory
+    of Transformers, a GGUF file or an ID of the hub; those of an embedded engine are its own where
+    none are named. ``rank`` and ``alpha`` are LoRA's; ``threads`` 0 takes the CPUs that are not
+    reserved. With ``ray_address`` jobs train on that Ray cluster, with so many workers."""
+
+    bases: dict[str, str] = {}
+    rank: AtLeastOne = 16
+    alpha: AtLeastOne = 32
+    threads: NotNegative = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    jobs_at_once: AtLeastOne = 1
+    checkpoint_s: Seconds = 60.0
+    ray_address: str | None = None
+    ray_workers: AtLeastOne = 2
+
+
 class MasterKeySource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A KMS key elsewhere that wraps the deployment's master key, asked with the credentials the
     AWS SDK finds. Without ``endpoint_url`` it is AWS's."""
@@ -185,6 +202,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     access: ModelAccess = ModelAccess()
     quotas: Quotas = Quotas()
     capacity: Capacity = Capacity()
+    training: Training = Training()
     records: Records = Records()
     telemetry: Telemetry = Telemetry()
     mail: Mail | None = None

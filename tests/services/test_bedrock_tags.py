@@ -26,9 +26,11 @@ from outcrop.services.bedrock.tagging import (
     untag_resource,
 )
 from outcrop.services.tagging import MAX_TAGS, read_tags
+from outcrop.stores.customization_records import TAGGABLE, CustomizationJob
 from outcrop.stores.model_records import (
-    TAGGABLE,
     CustomModel,
+    CustomModelDeployment,
+    DataKey,
     InferenceProfile,
     ModelUnit,
     ProvisionedModel,
@@ -59,6 +61,21 @@ RECORDS: dict[str, Record] = {
     ),
     "application-inference-profile/abcdefghijkl": InferenceProfile(
         id="abcdefghijkl", source="m", models=("m",)
+    ),
+    "custom-model-deployment/abcdefghijkl": CustomModelDeployment(model="m", desired_model="m"),
+    f"model-customization-job/{BASE}:0:8k/abcdefghijkl": CustomizationJob(
+        base_model=BASE,
+        type="FINE_TUNING",
+        role_arn="r",
+        model_name="mine",
+        model_arn="m",
+        training_uri="s3://b/k",
+        output_uri="s3://b/o",
+        hyperparameters={},
+        engine="smollm2",
+        base="",
+        data_key=DataKey(kms_key="k", ciphertext=b"", context="c", grant="g"),
+        by="p",
     ),
 }
 MODEL = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:custom-model/{BASE}:0:8k/abcdefghijkl"

@@ -23,6 +23,14 @@ def custom_model_arn(region: str, account: str, base_model: str, resource_id: st
     return f"{_prefix(region, account)}:custom-model/{base_model}/{resource_id}"
 
 
+def customization_job_arn(region: str, account: str, base_model: str, resource_id: str) -> str:
+    return f"{_prefix(region, account)}:model-customization-job/{base_model}/{resource_id}"
+
+
+def deployment_arn(region: str, account: str, resource_id: str) -> str:
+    return f"{_prefix(region, account)}:custom-model-deployment/{resource_id}"
+
+
 def application_profile_arn(region: str, account: str, resource_id: str) -> str:
     return f"{_prefix(region, account)}:application-inference-profile/{resource_id}"
 

@@ -126,6 +126,7 @@ class _Facts(
     engine: str | None = None
     engine_model: str | None = None
     parameters: dict[str, _Range] = {}
+    hyperparameters: dict[str, _Range] = {}
 
 
 class _Variant(_Facts, frozen=True, kw_only=True):
@@ -242,7 +243,8 @@ def _facts(facts: _Facts) -> dict[str, Any]:
         "unit_prices": facts.unit_prices,
         "model_unit": facts.model_unit,
     }
-    own = {"id", "family", "aliases", "variants", "suffix", "parameters", *tables}
+    ranges = ("parameters", "hyperparameters")
+    own = {"id", "family", "aliases", "variants", "suffix", *ranges, *tables}
     stated = {
         name: value
         for name in facts.__struct_fields__
@@ -251,20 +253,22 @@ def _facts(facts: _Facts) -> dict[str, Any]:
     for name, table in tables.items():
         if table is not None:
             stated[name] = msgspec.to_builtins(table)
-    stated["parameters"] = {
-        name: Parameter(each.minimum, each.maximum, each.default)
-        for name, each in facts.parameters.items()
-    }
+    for table in ranges:
+        stated[table] = {
+            name: Parameter(each.minimum, each.maximum, each.default)
+            for name, each in getattr(facts, table).items()
+        }
     return stated
 
 
 def _build(model_id: str, layers: Sequence[Mapping[str, Any]]) -> Model:
     facts: dict[str, Any] = {}
-    parameters: dict[str, Parameter] = {}
+    ranges: dict[str, dict[str, Parameter]] = {"parameters": {}, "hyperparameters": {}}
     for layer in layers:
         facts.update(layer)
-        parameters.update(layer.get("parameters", {}))
-    facts["parameters"] = parameters
+        for name, merged in ranges.items():
+            merged.update(layer.get(name, {}))
+    facts |= ranges
     for required in ("name", "dialect", "input_modalities", "output_modalities"):
         if required not in facts:
             raise ConfigError(f"the model {model_id} has no {required!r}")
@@ -280,7 +284,7 @@ def _check(model: Model) -> None:
         raise ConfigError(f"the model {model.id} counts tokens or dimensions below 1")
     if "EMBEDDING" in model.output_modalities and not (model.dimensions and model.max_input_tokens):
         raise ConfigError(f"the model {model.id} needs 'dimensions' and 'max_input_tokens'")
-    for name, parameter in model.parameters.items():
+    for name, parameter in (*model.parameters.items(), *model.hyperparameters.items()):
         if not _is_ordered(parameter):
             raise ConfigError(
                 f"the range of {name!r} of {model.id} is not minimum ≤ default ≤ maximum"

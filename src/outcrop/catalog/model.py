@@ -33,6 +33,8 @@ class Model:
     ``profiles`` are the prefixes of the cross-region inference profiles that
     contain it (``us``, ``eu``, …). ``engine`` is the name of the engine that serves it here,
     after bindings, or ``None``; ``engine_model`` is its name at that engine, if that has several;
+    ``adapter`` is the ARN of the custom model whose adapter is put on the engine's weights;
+    ``hyperparameters`` are the ranges and defaults of what a job that customizes it may be told;
     ``standby`` are the engines that serve it while that one cannot. ``unit_prices`` are US dollars
     an hour for a model unit by commitment (``none``, ``OneMonth``, ``SixMonths``), ``model_unit``
     the ``input_tokens`` and ``output_tokens`` a minute that one is.
@@ -65,4 +67,6 @@ class Model:
     model_unit: Mapping[str, int] = field(default_factory=dict[str, int])
     engine: str | None = None
     engine_model: str | None = None
+    adapter: str | None = None
     standby: tuple[str, ...] = ()
+    hyperparameters: Mapping[str, Parameter] = field(default_factory=dict[str, Parameter])

@@ -8,6 +8,7 @@ from typing import Any
 from outcrop.stores.accounts import get_account_in
 from outcrop.stores.alarm_records import Alarm
 from outcrop.stores.bucket_records import Bucket
+from outcrop.stores.customization_records import CustomizationJob
 from outcrop.stores.event_records import MIRRORED as EVENTS, EventBus, EventRule
 from outcrop.stores.failures import StoreError
 from outcrop.stores.iam_records import (
@@ -27,6 +28,7 @@ from outcrop.stores.log_rows import remove_log_rows
 from outcrop.stores.metric_rows import remove_metric_rows
 from outcrop.stores.model_records import (
     CustomModel,
+    CustomModelDeployment,
     InferenceProfile,
     LoggingConfiguration,
     ModelAccess,
@@ -60,7 +62,8 @@ HELD: tuple[type[Record], ...] = (
     *(PolicyRecord, KmsGrant, KmsAlias, KmsKey, SecretVersion, Secret, FlowLog, VpcEndpoint),
     *(InterfacePermission, NetworkInterface, RouteTable, SecurityGroup, Subnet, Vpc),
     *(DhcpOptions, Defaults, QuotaValue, QuotaRequest, *SUPPORT, RequestToken, UseCase),
-    *(ModelAccess, InferenceProfile, ProvisionedModel, CustomModel, LoggingConfiguration),
+    *(ModelAccess, InferenceProfile, ProvisionedModel, LoggingConfiguration),
+    *(CustomModelDeployment, CustomModel, CustomizationJob),
     *LOGS,
     *TRAILS,
     Queue,
@@ -82,6 +85,7 @@ _NAMED: dict[type[Record], str] = {
     FlowLog: "flow logs",
     ProvisionedModel: "provisioned models",
     CustomModel: "custom models",
+    CustomModelDeployment: "custom model deployments",
     Trail: "trails",
     InferenceProfile: "inference profiles",
     LogGroup: "log groups",

@@ -13,6 +13,7 @@ from outcrop.stores.resources import Record
 TOPIC: Final = "bedrock"
 
 Commitment = Literal["OneMonth", "SixMonths"]
+DeploymentStatus = Literal["Creating", "Active", "Updating", "Failed"]
 ProvisionedStatus = Literal["Creating", "InService", "Updating", "Failed"]
 
 
@@ -36,10 +37,33 @@ class UseCase(Record, frozen=True, kw_only=True, omit_defaults=True):
     form: str
 
 
+class DataKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What the artifacts are encrypted with: itself encrypted under the KMS key of the ARN
+    ``kms_key``, with the ARN ``context`` as its encryption context. ``grant`` is the ID of the
+    grant by which Bedrock may decrypt it."""
+
+    kms_key: str
+    ciphertext: bytes
+    context: str
+    grant: str
+
+
+class TrainedAdapter(msgspec.Struct, frozen=True, kw_only=True):
+    """``folder`` is the name of the folder of its sealed files, ``data_key`` what opens them;
+    ``base`` the fingerprint of the weights that it was trained on."""
+
+    folder: str
+    base: str
+    size_bytes: int
+    data_key: DataKey
+
+
 class CustomModel(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Named by its model name; its ARN ends in ``custom-model/<base model>/<id>``. ``base_model``
     is the ID of a catalog's model; ``engine`` serves its weights, under the name
-    ``engine_model`` where the engine serves several."""
+    ``engine_model`` where the engine serves several. One that was trained here has an ``adapter``
+    on the engine's own weights, whose facts its job keeps (``job_arn``). ``kms_key`` is the
+    customer's, if one was given."""
 
     KIND: ClassVar[str] = "bedrock:custom-model"
 
@@ -48,6 +72,7 @@ class CustomModel(Record, frozen=True, kw_only=True, omit_defaults=True):
     engine_model: str | None = None
     kms_key: str | None = None
     job_arn: str | None = None
+    adapter: TrainedAdapter | None = None
 
 
 class ModelUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -79,6 +104,20 @@ class ProvisionedModel(Record, frozen=True, kw_only=True, omit_defaults=True):
     failure: str | None = None
     by: str = ""
     """The ARN of who bought it."""
+
+
+class CustomModelDeployment(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """Named by its deployment name; its ARN ends in ``custom-model-deployment/<id>``. ``model`` is
+    the ARN of the custom model that it serves on demand."""
+
+    KIND: ClassVar[str] = "bedrock:custom-model-deployment"
+
+    model: str
+    desired_model: str
+    description: str | None = None
+    status: DeploymentStatus = "Creating"
+    failure: str | None = None
+    by: str = ""
 
 
 class InferenceProfile(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -128,14 +167,19 @@ class LoggingConfiguration(Record, frozen=True, kw_only=True, omit_defaults=True
 MIRRORED: Final[tuple[type[Record], ...]] = (
     ModelAccess,
     CustomModel,
+    CustomModelDeployment,
     ProvisionedModel,
     InferenceProfile,
     LoggingConfiguration,
 )
 """What requests look at."""
 
-TAGGABLE: Final[tuple[type[Record], ...]] = (CustomModel, ProvisionedModel, InferenceProfile)
-"""What Bedrock's operations on tags find by its ARN. A kind listed here needs nothing else."""
+TAGGABLE_MODELS: Final[tuple[type[Record], ...]] = (
+    CustomModel,
+    CustomModelDeployment,
+    ProvisionedModel,
+    InferenceProfile,
+)
 
 
 class RequestToken(Record, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from outcrop.errors import ResourceNotFoundException
 from outcrop.services.call import Call
 from outcrop.services.operation import operation
 from outcrop.services.tagging import most_tags, read_tags, refuse_reserved, require_few
-from outcrop.stores.model_records import TAGGABLE
+from outcrop.stores.customization_records import TAGGABLE
 from outcrop.stores.resources import Item, View
 
 # As DeleteInferenceProfile was recorded.
