@@ -164,6 +164,14 @@ class EnginePool:
             file.sha256 for file in self._files(name, config).model.files if file.role == "model"
         )
 
+    def weights(self, name: str) -> tuple[Path, str | None]:
+        """The model file of an engine of llama.cpp, and the chat format of ours that it uses in
+        place of the file's own. Raises what ``get`` does."""
+        config = self.config(name)
+        if not isinstance(config, Llama):
+            raise EngineFailed(f"engine {name!r} has no model file here: it is no llama.cpp")
+        return self._weights(name, config)
+
     async def close(self) -> None:
         """Drain and stop every engine."""
         async with self._building:
@@ -205,12 +213,7 @@ class EnginePool:
         *,
         kept: bool,
     ) -> Engine:
-        template = None
-        if (path := _own_file(config.model)) is not None:
-            _require(name, path)
-        else:
-            files = self._files(name, config)
-            path, template = files.paths["model"], files.model.template
+        path, template = self._weights(name, config)
         return made(
             name,
             config,
@@ -220,6 +223,13 @@ class EnginePool:
             placement=placement,
             kept=kept,
         )
+
+    def _weights(self, name: str, config: Llama) -> tuple[Path, str | None]:
+        if (path := _own_file(config.model)) is not None:
+            _require(name, path)
+            return path, None
+        files = self._files(name, config)
+        return files.paths["model"], files.model.template
 
     def _files(self, name: str, config: Llama | Onnx) -> ModelFiles:
         try:
