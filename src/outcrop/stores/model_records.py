@@ -14,6 +14,7 @@ TOPIC: Final = "bedrock"
 
 Commitment = Literal["OneMonth", "SixMonths"]
 DeploymentStatus = Literal["Creating", "Active", "Updating", "Failed"]
+DeploymentUpdate = Literal["UpdateCompleted", "UpdateFailed"]
 ProvisionedStatus = Literal["Creating", "InService", "Updating", "Failed"]
 
 
@@ -108,7 +109,8 @@ class ProvisionedModel(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 class CustomModelDeployment(Record, frozen=True, kw_only=True, omit_defaults=True):
     """Named by its deployment name; its ARN ends in ``custom-model-deployment/<id>``. ``model`` is
-    the ARN of the custom model that it serves on demand."""
+    the ARN of the custom model that it serves on demand; ``desired_model`` differs while that is
+    being changed, or where ``updated``, what came of the last change, is a failure."""
 
     KIND: ClassVar[str] = "bedrock:custom-model-deployment"
 
@@ -117,6 +119,7 @@ class CustomModelDeployment(Record, frozen=True, kw_only=True, omit_defaults=Tru
     description: str | None = None
     status: DeploymentStatus = "Creating"
     failure: str | None = None
+    updated: DeploymentUpdate | None = None
     by: str = ""
 
 
