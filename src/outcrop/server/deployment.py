@@ -23,6 +23,8 @@ from outcrop.objects.protocol import ObjectsError
 from outcrop.security.sessions import Credentials
 from outcrop.server.background import DeploymentBackground
 from outcrop.server.endpoint_directory import EndpointDirectory
+from outcrop.server.flow_delivery import FlowDelivery
+from outcrop.server.flow_recorder import FlowRecorder
 from outcrop.server.gateway import Gateway
 from outcrop.server.health import HealthWatch, Issue, engine_issues
 from outcrop.server.observing import Records, open_recorder, open_records
@@ -71,6 +73,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self._zones = self.config.zone_letters()
+        self.flows = FlowRecorder(self.state.stores.resources, FlowDelivery(self).put)
 
     async def reload_bindings(self) -> None:
         """Another process changed a binding; one that cannot hold is logged, the old ones stay."""

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from outcrop.errors import ServiceError
 from outcrop.identity import Caller, Principal, Session
 from outcrop.security.sessions import new_key_id
-from outcrop.server.deployment import Deployment
 from outcrop.services.call import Call
 from outcrop.stores.bucket_records import Bucket, bucket_place
 from outcrop.stores.network_records import FlowLog
@@ -16,11 +16,14 @@ from outcrop.stores.role_principals import role_principal
 from outcrop.wire.http import Request
 from outcrop.wire.spec import load_service
 
+if TYPE_CHECKING:
+    from outcrop.server.deployment import Deployment
+
 SERVICE = "delivery.logs.amazonaws.com"
 
 
 class FlowDelivery:
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: "Deployment") -> None:
         self._deployment = deployment
 
     async def put(self, flow_log: Item[FlowLog], bucket: str, key: str, content: bytes) -> None:

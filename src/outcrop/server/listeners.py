@@ -17,8 +17,6 @@ from outcrop.server.address import CannotListen
 from outcrop.server.app import App
 from outcrop.server.asgi import Bridge
 from outcrop.server.deployment import Deployment
-from outcrop.server.flow_delivery import FlowDelivery
-from outcrop.server.flow_recorder import FlowRecorder
 from outcrop.server.listener import Listener
 from outcrop.stores.failures import StoreError
 from outcrop.stores.network_records import VpcEndpoint
@@ -40,7 +38,7 @@ class Listeners:
         self._resources = deployment.state.stores.resources
         self._app = app
         self._host = host
-        self._flows = FlowRecorder(self._resources, FlowDelivery(deployment).put)
+        self._flows = deployment.flows
         self._up: dict[str, Listener] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()

@@ -1,0 +1,292 @@
+"""A job's files in S3: everything is asked for as the job's role, so that its policies, those of
+the buckets and keys, and that of the VPC endpoint decide.
+
+What the role may not, or what is not there, is a ``JobRefused``; an S3 that fails by itself raises
+its error (status 500 and above) or ``ObjectsError``, and may be asked again.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, cast
+
+from outcrop.authorization.access import Access
+from outcrop.authorization.s3 import bucket_arn, object_arn
+from outcrop.errors import AWSError, ServiceError
+from outcrop.identity import Caller
+from outcrop.objects.protocol import ObjectsError
+from outcrop.services.background import Background, VpcPath
+from outcrop.services.bedrock.customization.locations import (
+    Location,
+    read_file_uri,
+    read_folder_uri,
+)
+from outcrop.services.bedrock.customization.refusals import JobRefused
+from outcrop.services.call import RawAnswer
+from outcrop.services.service_roles import RoleInUse, RoleNotAssumable
+from outcrop.stores.bucket_records import Bucket, bucket_place
+from outcrop.stores.opened import Stores
+
+WRITE_CHECK: Final = ".write_access_check_file.tmp"
+
+_WRITE_CHECK_BODY: Final = (
+    b"Amazon Bedrock wrote this to see whether the job's role may write here."
+)
+_SERVER_ERROR: Final = 500
+_CHANGED: Final = 412
+_ATTEMPTS: Final = 5
+_WAIT_S: Final = 0.2
+_WRITTEN_BYTES: Final = 1 << 20
+
+
+class JobStorage:
+    """``region`` is the job's. ``path`` is the way through its VPC, of a job that has one."""
+
+    def __init__(
+        self,
+        background: Background,
+        stores: Stores,
+        role: RoleInUse,
+        region: str,
+        path: VpcPath | None = None,
+    ) -> None:
+        self._background = background
+        self._stores = stores
+        self._role = role
+        self._region = region
+        self._path = path
+
+    async def check_read(self, uri: str) -> int:
+        """Whether the role may list and read the file, which is there: its size in bytes."""
+        place = read_file_uri(uri)
+        await self._check_region(place, _unreadable(place))
+        try:
+            answer = await self._fetch("HeadObject", place)
+        except AWSError as error:
+            raise _refused(_unreadable(place), error) from error
+        async with aclosing(_pieces(answer)) as pieces:
+            async for _ in pieces:
+                pass
+        if not await self._may_list(place):
+            raise JobRefused(_unreadable(place))
+        return int(answer.headers["content-length"])
+
+    async def check_write(self, uri: str) -> None:
+        """Puts a file below the folder, and takes it away again where the role may delete."""
+        place = read_folder_uri(uri).below(WRITE_CHECK)
+        await self._put(place, _WRITE_CHECK_BODY)
+        caller = await self._caller()
+        deletion = Access("s3:DeleteObject", object_arn(self._region, place.bucket, place.key))
+        if await self._background.may(caller, deletion, path=self._path):
+            params = {"Bucket": place.bucket, "Key": place.key}
+            try:
+                await self._background.perform(
+                    caller, "s3", "DeleteObject", params, path=self._path
+                )
+            except AWSError as error:
+                raise _refused(_unwritable(place), error) from error
+
+    async def download(self, uri: str, path: Path, most_bytes: int, quota_name: str) -> int:
+        """Its size in bytes. The file at ``path`` is there once it is whole; what was begun before
+        begins anew. Refuses what has more than ``most_bytes``, which is the quota's value."""
+        place = read_file_uri(uri)
+        await self._check_region(place, _unreadable(place))
+        too_large = JobRefused(
+            f"The file {place.name} is larger than the {most_bytes} bytes that the quota "
+            f"{quota_name!r} allows."
+        )
+        part = path.with_name(f"{path.name}.part")
+        descriptor = await asyncio.to_thread(_open, part)
+        try:
+            download = _Download(self, place, descriptor, most_bytes, too_large)
+            size_bytes = await download.run()
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        await asyncio.to_thread(part.replace, path)
+        return size_bytes
+
+    async def upload(self, uri: str, name: str, data: bytes) -> str:
+        """The URI of what lies below the folder ``uri`` now, encrypted as the bucket's default
+        says."""
+        place = read_folder_uri(uri).below(name)
+        await self._put(place, data)
+        return f"s3://{place.bucket}/{place.key}"
+
+    async def open(self, place: Location, **asked: str) -> RawAnswer:
+        """The object, to be read to its end or closed. Raises AWS's errors."""
+        return await self._fetch("GetObject", place, **asked)
+
+    async def _fetch(self, operation: str, place: Location, **asked: str) -> RawAnswer:
+        params = {"Bucket": place.bucket, "Key": place.key, **asked}
+        caller = await self._caller()
+        return await self._background.fetch(caller, "s3", operation, params, path=self._path)
+
+    async def _put(self, place: Location, data: bytes) -> None:
+        await self._check_region(place, _unwritable(place))
+        params: Mapping[str, Any] = {"Bucket": place.bucket, "Key": place.key}
+        caller = await self._caller()
+        try:
+            await self._background.perform(
+                caller, "s3", "PutObject", params, body=data, path=self._path
+            )
+        except AWSError as error:
+            raise _refused(_unwritable(place), error) from error
+
+    async def _may_list(self, place: Location) -> bool:
+        """On the bucket, or on the data's own URI, as the documents' policies have it."""
+        caller = await self._caller()
+        for arn in (
+            bucket_arn(self._region, place.bucket),
+            object_arn(self._region, place.bucket, place.key),
+        ):
+            access = Access("s3:ListBucket", arn, {"s3:prefix": place.key})
+            if await self._background.may(caller, access, path=self._path):
+                return True
+        return False
+
+    async def _check_region(self, place: Location, sentence: str) -> None:
+        async with self._stores.resources.reading() as view:
+            bucket = await view.find(Bucket, bucket_place(place.bucket))
+        if bucket is None:
+            raise JobRefused(f"{sentence}. The specified bucket does not exist")
+        if bucket.record.region != self._region:
+            raise JobRefused(
+                f"{sentence}. The bucket is in {bucket.record.region}, the job in {self._region}: "
+                "they must be in the same Region."
+            )
+
+    async def _caller(self) -> Caller:
+        try:
+            return await self._role.caller(datetime.now(UTC))
+        except RoleNotAssumable as error:
+            raise JobRefused(f"Could not assume provided IAM role. {error}") from error
+
+
+class _Download:
+    """Goes on where a lost connection left it, as long as the object is the same; else anew."""
+
+    def __init__(
+        self,
+        storage: JobStorage,
+        place: Location,
+        descriptor: int,
+        most_bytes: int,
+        too_large: JobRefused,
+    ) -> None:
+        self._storage = storage
+        self._place = place
+        self._descriptor = descriptor
+        self._most_bytes = most_bytes
+        self._too_large = too_large
+        self._tag: str | None = None
+        self._done_bytes = 0
+        self._waiting = bytearray()
+
+    async def run(self) -> int:
+        failure: Exception | None = None
+        for attempt in range(_ATTEMPTS):
+            await asyncio.sleep(_WAIT_S * attempt)
+            try:
+                if await self._read():
+                    return self._done_bytes
+                failure = None
+            except ObjectsError as error:
+                failure = error
+            except AWSError as error:
+                if error.status == _CHANGED:
+                    await self._begin_anew()
+                elif error.status < _SERVER_ERROR:
+                    raise _refused(_unreadable(self._place), error) from error
+                failure = error
+        raise failure or ServiceError(
+            "ServiceUnavailable", "The object was cut off again and again.", status=503
+        )
+
+    async def _read(self) -> bool:
+        """Whether all of it was read."""
+        asked: dict[str, str] = {}
+        if self._tag is not None:
+            asked = {"IfMatch": self._tag}
+            if self._done_bytes:
+                asked["Range"] = f"bytes={self._done_bytes}-"
+        answer = await self._storage.open(self._place, **asked)
+        self._tag = answer.headers["etag"]
+        whole_bytes = self._done_bytes + int(answer.headers["content-length"])
+        async with aclosing(_pieces(answer)) as pieces:
+            try:
+                async for piece in pieces:
+                    # Not before: a body that is not begun cannot be closed.
+                    if max(whole_bytes, self._done_bytes + len(self._waiting)) > self._most_bytes:
+                        raise self._too_large
+                    await self._take(piece)
+            finally:
+                await self._write()
+        return self._done_bytes == whole_bytes
+
+    async def _take(self, piece: bytes) -> None:
+        self._waiting += piece
+        if len(self._waiting) >= _WRITTEN_BYTES:
+            await self._write()
+
+    async def _write(self) -> None:
+        """Beside the event loop."""
+        data, self._waiting = bytes(self._waiting), bytearray()
+        await asyncio.to_thread(_write_all, self._descriptor, data)
+        self._done_bytes += len(data)
+
+    async def _begin_anew(self) -> None:
+        await asyncio.to_thread(_empty, self._descriptor)
+        self._tag, self._done_bytes, self._waiting = None, 0, bytearray()
+
+
+def _open(path: Path) -> int:
+    """For its owner's eyes. Nothing is written through a link that lies there."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    # What lay there before may have had other permissions.
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _empty(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+
+
+def _pieces(answer: RawAnswer) -> AsyncGenerator[bytes]:
+    return cast("AsyncGenerator[bytes]", answer.body)
+
+
+def _unreadable(place: Location) -> str:
+    return (
+        "Could not validate GetObject permissions to access Amazon S3 bucket: "
+        f"{place.bucket} at key {place.key}"
+    )
+
+
+def _unwritable(place: Location) -> str:
+    return (
+        "Amazon S3 perms missing (PutObject): Could not validate PutObject permissions to access "
+        f"S3 bucket: {place.bucket} at key {place.key}"
+    )
+
+
+def _refused(sentence: str, error: AWSError) -> Exception:
+    """The documents' sentence; where more is to be said than that S3 denied it, with the reason."""
+    if error.status >= _SERVER_ERROR:
+        return error
+    if "perform: s3:" in error.message or error.message == "Access Denied":
+        return JobRefused(sentence)
+    return JobRefused(f"{sentence}. {error.message}")
