@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from outcrop.authorization.access import Access
 from outcrop.identity import Caller
-from outcrop.services.call import RawAnswer
 from outcrop.stores.network_records import NetworkInterface, VpcEndpoint
 from outcrop.stores.resources import Item
+
+if TYPE_CHECKING:
+    # A call has what needs a Background.
+    from outcrop.services.call import RawAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Background(Protocol):
         params: Mapping[str, Any],
         *,
         path: VpcPath | None = None,
-    ) -> RawAnswer:
+    ) -> "RawAnswer":
         """The same for what is answered piece by piece, as objects of S3 are. Its body must be
         read to its end or closed."""
         ...
