@@ -17,10 +17,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from outcrop.billing.prices import Prices, reserved_cost
 from outcrop.stores.tables import resources, usage, usage_tags
 
-Kind = Literal["on-demand", "provisioned"]
+Kind = Literal["on-demand", "provisioned", "training"]
 
 _KEY: Final = tuple(column.name for column in usage.primary_key.columns)
 _COUNTS: Final = ("requests", "input_tokens", "output_tokens", "seconds")
+_TAGGED_KINDS: Final = (
+    "bedrock:provisioned-model",
+    "bedrock:inference-profile",
+    "bedrock:custom-model-deployment",
+    "customization:job",
+)
 _AT_ONCE: Final = 500
 
 
@@ -28,7 +34,8 @@ _AT_ONCE: Final = 500
 class Line:
     """``hour`` counts from 1970. ``prices`` are those of tokens (``Prices.render``) on demand; for
     provisioned throughput dollars an hour, or nothing where its calls are counted: these are paid
-    by the hour. ``principal`` made the calls, or bought the throughput."""
+    by the hour. Tokens trained are input tokens of the kind ``training``, whose resource is the
+    customization job. ``principal`` made the calls or the job, or bought the throughput."""
 
     account: str
     hour: int
@@ -111,9 +118,9 @@ async def _keep_tags(connection: AsyncConnection, arns: Sequence[str]) -> None:
 
 
 def _current(arns: Sequence[str]) -> sa.Select[Any, Any]:
-    bedrock = resources.c.kind.in_(("bedrock:provisioned-model", "bedrock:inference-profile"))
     arn = resources.c.arn
-    return sa.select(arn.label("resource"), resources.c.tags).where(bedrock, arn.in_(arns))
+    tagged = resources.c.kind.in_(_TAGGED_KINDS)
+    return sa.select(arn.label("resource"), resources.c.tags).where(tagged, arn.in_(arns))
 
 
 def _tags(raw: bytes) -> dict[str, str]:

@@ -56,6 +56,11 @@ class Prices:
 UNKNOWN: Final = Prices()
 
 
+def training_prices(model: Model) -> Prices:
+    """Of the tokens that a job trains, which are counted as input."""
+    return Prices(input=_find(model.prices, "training"))
+
+
 def unit_of(model: Model, capacity: Capacity, commitment: Commitment | None) -> ModelUnit:
     """A model unit as it is sold now. What the catalog does not say of the model is the
     configuration's (tokens), or not charged for (the price)."""

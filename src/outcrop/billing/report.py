@@ -18,7 +18,9 @@ UNKNOWN_TAG: Final = "(unknown)"
 _HOUR_S: Final = 3600
 _MONTH: Final = re.compile(r"([2-8]\d{3})-(0[1-9]|1[0-2])", re.ASCII)
 _TAGGED: Final = re.compile(
-    r"arn:[^:]*:bedrock:[^:]*:\d{12}:(?:provisioned-model|application-inference-profile)/"
+    r"arn:[^:]*:bedrock:[^:]*:\d{12}:"
+    r"(?:provisioned-model|application-inference-profile|custom-model-deployment"
+    r"|model-customization-job)/"
 )
 """What an account gives tags; models and profiles of the system have none."""
 
@@ -30,13 +32,17 @@ class Sum:
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    trained_tokens: int = 0
     seconds: int = 0
     cost: int = 0
     unpriced: int = 0
 
     def add(self, line: Line) -> None:
         self.requests += line.requests
-        self.input_tokens += line.input_tokens
+        if line.kind == "training":
+            self.trained_tokens += line.input_tokens
+        else:
+            self.input_tokens += line.input_tokens
         self.output_tokens += line.output_tokens
         self.seconds += line.seconds
         self.cost += line.cost
@@ -82,7 +88,7 @@ def grouped(lines: Iterable[Line], by: Grouping) -> dict[str, Sum]:
 
 
 async def grouped_by_tag(view: View, lines: Iterable[Line], key: str) -> dict[str, Sum]:
-    """By the value of this tag of the profile or throughput that was called."""
+    """By the value of this tag of the profile or throughput that was called, or of the job."""
     lines = list(lines)
     arns = sorted({line.resource for line in lines if _TAGGED.match(line.resource)})
     tags = await read_tags(view.connection, arns)
@@ -95,6 +101,7 @@ def total(sums: Mapping[str, Sum]) -> Sum:
         whole.requests += each.requests
         whole.input_tokens += each.input_tokens
         whole.output_tokens += each.output_tokens
+        whole.trained_tokens += each.trained_tokens
         whole.seconds += each.seconds
         whole.cost += each.cost
         whole.unpriced += each.unpriced

@@ -3,8 +3,9 @@
 A file holds one ``provider``, ``[families.<name>]`` (facts its models share) and ``[[models]]``,
 each with ``variants``; the keys are the fields of ``Model``. A model's facts win over its family's,
 parameter by parameter; a later file's model replaces the earlier one of the same ID. Quotas are
-counts a minute, prices US dollars per 1,000 tokens, those of model units dollars an hour, and a
-unit's worth tokens a minute. Anything wrong raises ``ConfigError``.
+counts a minute, prices US dollars per 1,000 tokens (``training`` of those that a job trains, on the
+model and its variants), those of model units dollars an hour, and a unit's worth tokens a minute.
+Anything wrong raises ``ConfigError``.
 """
 
 import re
@@ -84,6 +85,7 @@ class _Quotas(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 class _Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     input: _Price | None = None
     output: _Price | None = None
+    training: _Price | None = None
 
 
 class _UnitPrices(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -22,9 +22,10 @@ model, and each answer says so in `x-outcrop-served-by`. Bind a model to another
   profile (`us.`, `eu.` …, each from the regions of its geography), `provisioned` only as the base
   of provisioned throughput, `none` only as the base of a custom model.
 - A model without engine is listed, and a call of it is refused with an error that says so.
-- Quotas are those of the documents, a minute; prices are US dollars per 1,000 tokens, and for a
-  model unit of provisioned throughput US dollars an hour (without commitment, for one month, for
-  six), as AWS published them in 2024. Where nothing is known, nothing is stated.
+- Quotas are those of the documents, a minute; prices are US dollars per 1,000 tokens (read,
+  answered, trained by a customization job), and for a model unit of provisioned throughput US
+  dollars an hour (without commitment, for one month, for six), as AWS published them in 2024.
+  Where nothing is known, nothing is stated.
 - No regions are stated: a deployment serves every model in each of its regions, unless the
   `regions` of a model in your own file say otherwise.
 
@@ -59,7 +60,7 @@ variants = [{ suffix = ":32k", context_tokens = 32_768, customizations = ["FINE_
 
 _HEADER: Final = (
     "| Model ID | Name | In → out | Called by | Profiles | Context | Abilities | Dialect | Engine "
-    "| Requests, tokens | Price in, out | Unit price none, 1, 6 months |\n"
+    "| Requests, tokens | Price in, out, trained | Unit price none, 1, 6 months |\n"
     "|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 )
 _CALLED_BY: Final[Mapping[str, str]] = {
@@ -89,7 +90,7 @@ def _row(model: Model) -> str:
         model.dialect,
         model.engine or "none",
         _numbers(model.quotas, ("requests_per_minute", "tokens_per_minute"), ",d"),
-        _numbers(model.prices, ("input", "output"), ".8f"),
+        _numbers(model.prices, ("input", "output", "training"), ".8f"),
         _numbers(model.unit_prices, ("none", "OneMonth", "SixMonths"), ".2f"),
     )
     return f"| {' | '.join(cells)} |\n"

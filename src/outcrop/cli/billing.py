@@ -1,4 +1,5 @@
-"""``outcrop billing``: what a month's calls and throughput cost, by model, caller, day or tag."""
+"""``outcrop billing``: what a month's calls, throughput and training cost, by model, caller, day or
+tag."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -44,7 +45,9 @@ def billing(
     ] = None,
     by_tag: Annotated[
         str | None,
-        typer.Option("--by-tag", help="A tag's key, of the profiles and throughput called."),
+        typer.Option(
+            "--by-tag", help="A tag's key, of the profiles and throughput called and of jobs."
+        ),
     ] = None,
     as_json: JsonOption = False,
     data_dir: DataDirOption = None,
@@ -109,6 +112,7 @@ def _figures(of: Sum) -> dict[str, Any]:
         "requests": of.requests,
         "input_tokens": of.input_tokens,
         "output_tokens": of.output_tokens,
+        "trained_tokens": of.trained_tokens,
         "provisioned_seconds": of.seconds,
         "cost": f"{dollars(of.cost):.9f}",
         "lines_without_price": of.unpriced,
@@ -117,7 +121,7 @@ def _figures(of: Sum) -> dict[str, Any]:
 
 def _print_table(month: Month, group: str, sums: dict[str, Sum]) -> None:
     heading = group[:1].upper() + group[1:]
-    figures = ("Requests", "Tokens in", "Tokens out", "Hours", "US dollars")
+    figures = ("Requests", "Tokens in", "Tokens out", "Trained", "Hours", "US dollars")
     rows = [_cells(name, each) for name, each in sums.items()]
     rows.append(_cells(f"{month.name} in all", total(sums)))
     print_table((heading, *figures), rows, [heading], figures=figures)
@@ -129,6 +133,7 @@ def _cells(name: str, of: Sum) -> Sequence[str]:
         f"{of.requests:,}",
         f"{of.input_tokens:,}",
         f"{of.output_tokens:,}",
+        f"{of.trained_tokens:,}",
         _hours(of),
         f"{cents(of.cost):,}" + (" +" if of.unpriced else ""),
     )
