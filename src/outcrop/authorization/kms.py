@@ -10,6 +10,7 @@ from typing import Any
 from outcrop.authorization.access import Access, Asked, KeyValues, Rule
 from outcrop.authorization.kms_facts import KeyAccess
 from outcrop.authorization.tags import removed_tag_keys, request_tag_keys
+from outcrop.identity import Principal
 from outcrop.security.ciphertexts import NotOurs, read_header
 from outcrop.security.grant_tokens import MalformedToken, read_grant_token
 from outcrop.stores.kms_records import KeyReference, key_arn, read_reference
@@ -33,16 +34,23 @@ def _about(
     context: Mapping[str, str] | None = None,
     grant: str = "",
 ) -> KeyAccess:
-    principal = asked.caller.principal
-    known_by = {principal.arn, f"arn:aws:iam::{principal.account}:root", principal.role_arn or ""}
     return KeyAccess(
         f"kms:{action}",
         resource,
         keys,
-        callers=frozenset(known_by),
+        callers=_known_by(asked.caller.principal),
         context=context or {},
         grant=grant,
+        source_arn=asked.caller.source_arn,
     )
+
+
+def _known_by(principal: Principal) -> frozenset[str]:
+    """A service acts for an account's resource, and yet has nothing that the account has."""
+    if principal.kind == "service":
+        return frozenset({principal.name})
+    root = f"arn:aws:iam::{principal.account}:root"
+    return frozenset({principal.arn, root, principal.role_arn or ""})
 
 
 def context_keys(context: Mapping[str, str]) -> KeyValuesMade:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from outcrop.authorization.access import Access, Facts, KeyValues
-from outcrop.authorization.kms_grants import granted_principals
+from outcrop.authorization.kms_grants import GrantUse, granted_principals
 from outcrop.stores.keyring import Keyring
 from outcrop.stores.kms_records import KeyReference, KmsKey, read_reference
 from outcrop.stores.opened import Stores
@@ -21,16 +21,17 @@ from outcrop.stores.resources import Item
 
 @dataclass(frozen=True, slots=True)
 class KeyAccess(Access):
-    """``callers`` are the ARNs that grants may know the caller by, ``context`` is the encryption
-    context, ``other`` the second key of a ReEncrypt, ``grant`` the
-    ID of the grant asked about. ``policy`` is judged in place of the key's own: a policy that is
-    to be stored must not lock out whoever stores it."""
+    """``callers`` are the ARNs that grants may know the caller by, or the name of the service that
+    calls, which acts for ``source_arn``. ``context`` is the encryption context, ``other`` the
+    second key of a ReEncrypt, ``grant`` the ID of the grant asked about. ``policy`` is judged in
+    place of the key's own: a policy that is to be stored must not lock out whoever stores it."""
 
     callers: frozenset[str] = frozenset()
     context: Mapping[str, str] = field(default_factory=dict[str, str])
     other: str = ""
     grant: str = ""
     policy: str | None = None
+    source_arn: str | None = None
 
 
 async def find_facts(stores: Stores, access: Access) -> Facts | None:
@@ -75,15 +76,15 @@ def _policy(keyring: Keyring, key: Item[KmsKey], access: Access) -> str:
     if not isinstance(access, KeyAccess):
         return key.record.policy
     text = key.record.policy if access.policy is None else access.policy
-    principals = granted_principals(
-        keyring.grants_of(key.place),
-        access.callers,
+    use = GrantUse(
         operation=access.action.removeprefix("kms:"),
         context=access.context,
         grant=access.grant,
         operations=access.keys.get("kms:grantoperations", ()),
         constraint=str(access.keys.get("kms:grantconstrainttype", "")),
+        source_arn=access.source_arn,
     )
+    principals = granted_principals(keyring.grants_of(key.place), access.callers, use)
     return _with_grants(text, access.action, principals) if principals else text
 
 
@@ -91,9 +92,11 @@ def _policy(keyring: Keyring, key: Item[KmsKey], access: Access) -> str:
 def _with_grants(policy: str, action: str, principals: tuple[str, ...]) -> str:
     document = msgspec.json.decode(policy)
     own: Any = document.get("Statement", [])
+    # A caller is one service, or somebody who is none.
+    kind = "AWS" if principals[0].startswith("arn:") else "Service"
     granted = {
         "Effect": "Allow",
-        "Principal": {"AWS": principals},
+        "Principal": {kind: principals},
         "Action": action,
         "Resource": "*",
     }

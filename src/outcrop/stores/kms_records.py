@@ -54,7 +54,9 @@ class KmsAlias(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class KmsGrant(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """Named by its ID; its parent is the ID of its key. ``label`` is the caller's ``Name``."""
+    """Named by its ID; its parent is the ID of its key. ``label`` is the caller's ``Name``.
+    ``grantee`` and ``retiring`` are ARNs, or the names of AWS's services; ``source_arn`` is the one
+    resource for which a service may use it."""
 
     KIND: ClassVar[str] = "kms:grant"
 
@@ -65,6 +67,7 @@ class KmsGrant(Record, frozen=True, kw_only=True, omit_defaults=True):
     equals: dict[str, str] | None = None
     subset: dict[str, str] | None = None
     label: str | None = None
+    source_arn: str | None = None
 
 
 def key_arn(region: str, account: str, key_id: str) -> str:

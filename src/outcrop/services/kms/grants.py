@@ -1,4 +1,7 @@
-"""Grants: leave for one principal to use a key, given, listed, retired and revoked."""
+"""Grants: leave for one principal to use a key, given, listed, retired and revoked.
+
+A service gets one only by a request that it makes on a caller's behalf, and so for itself alone.
+"""
 
 import re
 import secrets
@@ -127,12 +130,7 @@ async def _remove(call: Call, grant: Item[KmsGrant]) -> None:
 
 
 def _read_grant(call: Call, params: Mapping[str, Any]) -> KmsGrant:
-    _refuse_services(params)
-    for member in ("GranteePrincipal", "RetiringPrincipal"):
-        if not _PRINCIPAL.fullmatch(params.get(member, "arn:aws:iam::000000000000:root")):
-            raise ServiceError("InvalidArnException", "ARN does not refer to a valid principal")
-    if "GranteePrincipal" not in params:
-        raise ServiceError("ValidationException", "GranteePrincipal is required.")
+    _require_principals(call, params)
     unusable = sorted(set(params["Operations"]) - _SYMMETRIC_OPERATIONS)
     if unusable:
         raise ServiceError(
@@ -141,11 +139,7 @@ def _read_grant(call: Call, params: Mapping[str, Any]) -> KmsGrant:
             "SYMMETRIC_DEFAULT.",
         )
     constraints: Mapping[str, Any] = params.get("Constraints", {})
-    if len(constraints) > 1 or "SourceArn" in constraints:
-        raise ServiceError(
-            "ValidationException",
-            "A grant has one constraint: EncryptionContextEquals or EncryptionContextSubset.",
-        )
+    _require_constraints(constraints, is_for_service=_acting_service(call) is not None)
     return KmsGrant(
         grantee=params["GranteePrincipal"],
         operations=tuple(dict.fromkeys(params["Operations"])),
@@ -154,7 +148,37 @@ def _read_grant(call: Call, params: Mapping[str, Any]) -> KmsGrant:
         equals=constraints.get("EncryptionContextEquals"),
         subset=constraints.get("EncryptionContextSubset"),
         label=params.get("Name"),
+        source_arn=constraints.get("SourceArn"),
     )
+
+
+def _require_principals(call: Call, params: Mapping[str, Any]) -> None:
+    _refuse_services(params)
+    if "GranteePrincipal" not in params:
+        raise ServiceError("ValidationException", "GranteePrincipal is required.")
+    service = _acting_service(call)
+    for member in ("GranteePrincipal", "RetiringPrincipal"):
+        named = params.get(member)
+        if named not in (None, service) and not _PRINCIPAL.fullmatch(named):
+            raise ServiceError("InvalidArnException", "ARN does not refer to a valid principal")
+
+
+def _acting_service(call: Call) -> str | None:
+    """``bedrock.us-east-1.amazonaws.com`` is the principal ``bedrock.amazonaws.com``."""
+    via = call.caller.via
+    return f"{via[-1].partition('.')[0]}.amazonaws.com" if via else None
+
+
+def _require_constraints(constraints: Mapping[str, Any], *, is_for_service: bool) -> None:
+    if len(constraints.keys() - {"SourceArn"}) > 1:
+        raise ServiceError(
+            "ValidationException",
+            "A grant has one constraint: EncryptionContextEquals or EncryptionContextSubset.",
+        )
+    if "SourceArn" in constraints and not is_for_service:
+        raise ServiceError(
+            "ValidationException", "The SourceArn constraint is for grants of AWS services."
+        )
 
 
 def _refuse_services(params: Mapping[str, Any]) -> None:
@@ -162,7 +186,8 @@ def _refuse_services(params: Mapping[str, Any]) -> None:
         if member in params:
             raise ServiceError(
                 "ValidationException",
-                f"{member} is not supported: here services act with roles. Name a role.",
+                f"{member} is not supported: AWS services get their grants by their own "
+                "operations. Name a user or role.",
             )
 
 
@@ -195,6 +220,7 @@ def _describe(item: Item[KmsGrant]) -> dict[str, Any]:
     constraints = {
         "EncryptionContextEquals": grant.equals,
         "EncryptionContextSubset": grant.subset,
+        "SourceArn": grant.source_arn,
     }
     described = {
         "KeyId": key_arn(place.region, place.account, item.parent),
