@@ -43,9 +43,17 @@ class GgufModel:
 def read_gguf(path: Path) -> GgufModel:
     """Blocking: a large vocabulary takes tenths of a second."""
     try:
+        return _model(read_metadata(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise GgufError(f"{path} is not a GGUF model: {error}") from error
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """All that the file says of its model, by key."""
+    try:
         with path.open("rb") as file:
-            return _model(_metadata(file))
-    except (GgufError, struct.error, KeyError, TypeError, ValueError) as error:
+            return _metadata(file)
+    except (GgufError, struct.error, ValueError) as error:
         raise GgufError(f"{path} is not a GGUF model: {error}") from error
 
 

@@ -69,7 +69,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """``job`` is the job's ARN, the context of all that is sealed with ``key`` (32 bytes).
     ``model_id`` names the base in the catalog and ``dialect`` its family's format. Checkpoints and
-    results go to ``folder``, what can be computed again from ``base`` to ``cache_dir``."""
+    results go to ``folder``, what can be computed again from ``base`` to ``cache_dir``. ``catalog``
+    are the files that the configuration adds to the catalog."""
 
     job: str
     type: CustomizationType
@@ -89,6 +90,7 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_s: float = 60.0
     cluster: Cluster | None = None
+    catalog: tuple[str, ...] = ()
 
 
 class Validated(msgspec.Struct, frozen=True, kw_only=True, tag="validated"):

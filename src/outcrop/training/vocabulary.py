@@ -1,0 +1,136 @@
+"""The vocabulary in a GGUF file as a fast tokenizer that gives llama.cpp's tokens.
+
+llama.cpp first takes the named tokens out of a text, the longest first, then splits the rest into
+words by the patterns of its pre-tokenizer, and joins the bytes of each word by the merges.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from tokenizers import Regex, Tokenizer as FastTokenizer, models, pre_tokenizers
+
+_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
+"""Kinds of tokens."""
+
+_GPT2: Final = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",)
+_DIGITS: Final = (r"\p{N}", *_GPT2)
+
+
+def _modern(digits: str) -> tuple[str, ...]:
+    return (
+        r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
+        rf"|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+",
+    )
+
+
+_LLAMA3: Final = _modern(r"\p{N}{1,3}")
+_QWEN2: Final = _modern(r"\p{N}")
+_PATTERNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "gpt-2": _GPT2,
+    "phi-2": _GPT2,
+    "olmo": _GPT2,
+    "smollm": _DIGITS,
+    "starcoder": _DIGITS,
+    "refact": _DIGITS,
+    "codeshell": _DIGITS,
+    "llama-bpe": _LLAMA3,
+    "llama3": _LLAMA3,
+    "llama-v3": _LLAMA3,
+    "qwen2": _QWEN2,
+    "deepseek-r1-qwen": _QWEN2,
+    "stablelm2": _QWEN2,
+}
+# These take a word that is a token as it is, whatever the merges say.
+_IGNORE_MERGES: Final = frozenset({"llama-bpe", "llama3", "llama-v3"})
+
+
+class VocabularyError(Exception):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class NamedToken:
+    """A token that is found by its text before anything is split. ``in_any_text``: even in one that
+    is not special, as llama.cpp does it with the tokens that a vocabulary's makers added."""
+
+    text: str
+    id: int
+    in_any_text: bool
+
+
+Fragment = str | int
+
+
+def byte_pairs(metadata: Mapping[str, Any]) -> FastTokenizer:
+    """Raises VocabularyError for the kinds whose tokens it could not give exactly."""
+    kind = metadata.get("tokenizer.ggml.model")
+    words = metadata.get("tokenizer.ggml.pre")
+    if kind != "gpt2":
+        raise VocabularyError(
+            f"a vocabulary of the kind {kind!r} cannot be trained on, only 'gpt2'"
+        )
+    if words not in _PATTERNS:
+        raise VocabularyError(
+            f"words of the form {words!r} are not supported, only {', '.join(sorted(_PATTERNS))}"
+        )
+    vocabulary = {text: index for index, text in enumerate(_strings(metadata, "tokens"))}
+    model = models.BPE(vocabulary, _merges(metadata, vocabulary))
+    model.ignore_merges = words in _IGNORE_MERGES
+    tokenizer = FastTokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            *(pre_tokenizers.Split(Regex(one), "isolated") for one in _PATTERNS[words]),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    return tokenizer
+
+
+def named_tokens(metadata: Mapping[str, Any]) -> tuple[NamedToken, ...]:
+    """In the order in which they are looked for."""
+    kinds = metadata.get("tokenizer.ggml.token_type", ())
+    found = [
+        NamedToken(text, index, kind == _USER_DEFINED)
+        for index, (text, kind) in enumerate(zip(_strings(metadata, "tokens"), kinds, strict=False))
+        if kind in (_UNKNOWN, _CONTROL, _USER_DEFINED) and text
+    ]
+    return tuple(sorted(found, key=lambda token: len(token.text.encode()), reverse=True))
+
+
+def part(text: str, named: Sequence[NamedToken]) -> Iterator[Fragment]:
+    """The text in pieces: IDs of the tokens found in it, and what is between them."""
+    fragments: list[Fragment] = [text]
+    for token in named:
+        if token.text in text:
+            fragments = [one for fragment in fragments for one in _split(fragment, token)]
+    return (fragment for fragment in fragments if fragment != "")
+
+
+def _split(fragment: Fragment, token: NamedToken) -> Iterator[Fragment]:
+    if isinstance(fragment, int):
+        yield fragment
+        return
+    first, *others = fragment.split(token.text)
+    yield first
+    for other in others:
+        yield token.id
+        yield other
+
+
+def _merges(metadata: Mapping[str, Any], vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
+    merges: list[tuple[str, str]] = []
+    for line in _strings(metadata, "merges"):
+        left, _, right = line.partition(" ")
+        if not {left, right, left + right} <= vocabulary.keys():
+            raise VocabularyError(f"its merge {line!r} is not of its tokens")
+        merges.append((left, right))
+    return merges
+
+
+def _strings(metadata: Mapping[str, Any], name: str) -> list[str]:
+    value = metadata.get(f"tokenizer.ggml.{name}")
+    if not isinstance(value, list):
+        raise VocabularyError(f"it holds no {name}")
+    return cast("list[str]", value)
