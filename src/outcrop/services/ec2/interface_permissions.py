@@ -64,6 +64,13 @@ async def delete_network_interface_permission(call: Call, params: Params) -> Res
     async with call.stores.resources.writing() as transaction:
         permission_id = params["NetworkInterfacePermissionId"]
         item = await get(transaction, call, InterfacePermission, permission_id)
+        interface = await get(transaction, call, NetworkInterface, item.parent)
+        if interface.record.attachment is not None and not params.get("Force"):
+            raise ServiceError(
+                "OperationNotPermitted",
+                f"The network interface '{interface.name}' is attached by whom the permission is "
+                "for. Specify Force to delete it regardless.",
+            )
         await transaction.remove(InterfacePermission, item.place)
     return {"Return": True}
 

@@ -112,6 +112,8 @@ async def describe_network_interfaces(call: Call, params: Params) -> Result:
 async def delete_network_interface(call: Call, params: Params) -> Result:
     async with call.stores.resources.writing() as transaction:
         interface = await _own(transaction, call, params["NetworkInterfaceId"])
+        if interface.record.attachment is not None:
+            raise invalid(f"Network interface '{interface.name}' is currently in use.")
         for table in await list_own(transaction, call, RouteTable):
             if any(route.target == interface.name for route in table.record.routes):
                 raise dependency(f"resource {interface.name} has a dependent object")
