@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from outcrop.authorization.access import Access, Asked, Facts
+from outcrop.authorization.bedrock_jobs import find_job_facts, is_job
 from outcrop.catalog.account_arns import application_profile_arn
 from outcrop.catalog.arns import (
     FoundationModelArn,
@@ -96,7 +97,7 @@ async def find_facts(stores: Stores, access: Access) -> Facts | None:
         return None
     owner = _owner(arn)
     if owner is None:
-        return None
+        return await find_job_facts(stores, arn) if is_job(arn) else None
     item = stores.models.find_arn(arn)
     return Facts(account=owner) if item is None else Facts(account=owner, tags=item.tags)
 

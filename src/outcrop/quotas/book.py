@@ -18,6 +18,8 @@ BASE_MODEL_UNITS: Final = "model-units-base"
 CUSTOM_MODEL_UNITS: Final = "model-units-custom"
 NO_COMMITMENT_UNITS: Final = "model-units-no-commitment"
 TAGS_PER_RESOURCE: Final = "tags-per-resource"
+CUSTOMIZATION_JOBS: Final = "customization-jobs"
+CUSTOM_MODELS: Final = "custom-models"
 
 _SIZES: Final = {"Megabytes": 1024**2, "Gigabytes": 1024**3}
 _MAX_CACHED: Final = 50_000

@@ -65,4 +65,5 @@ async def open_serving(
             regions=config.regions,
             access_default=config.access.default,
             limits_rates=config.quotas.profile == "aws",
+            training=config.training,
         )

@@ -12,6 +12,7 @@ from outcrop.wire.spec import load_service
 # A new module of handlers is listed here, nowhere else.
 _NAMES: Final = {
     "bedrock": (
+        "customization_jobs",
         "foundation_models",
         "inference_profiles",
         "invocation_logging",

@@ -1,11 +1,11 @@
 """What decides whether, where and how much a model answers, and what that costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from outcrop.billing.usage import UsageMeter
 from outcrop.capacity.capacity import Capacity
-from outcrop.config import Capacity as CapacityConfig
+from outcrop.config import Capacity as CapacityConfig, Training
 from outcrop.quotas.book import QuotaBook
 from outcrop.quotas.limiter import Limiter
 
@@ -23,3 +23,4 @@ class Serving:
     regions: tuple[str, ...]
     access_default: Literal["none", "all"] = "none"
     limits_rates: bool = True
+    training: Training = field(default_factory=Training)

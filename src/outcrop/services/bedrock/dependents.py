@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.model import Model
+from outcrop.services.bedrock.customization.states import is_ended
+from outcrop.stores.customization_records import CustomizationJob
 from outcrop.stores.model_records import CustomModel, ProvisionedModel
 from outcrop.stores.resources import Place, View
 
@@ -23,10 +25,12 @@ async def dependents_by_place(
     bases = {model.id: model.base_id or model.id for model in catalog.all()}
     bought = await view.list(ProvisionedModel, account=account, region=region)
     trained = await view.list(CustomModel, account=account, region=region)
+    jobs = await view.list(CustomizationJob, account=account, region=region)
     found: dict[Place, list[str]] = {}
     for item, model_id in (
         *((item, item.record.foundation_model) for item in bought),
         *((item, item.record.base_model) for item in trained),
+        *((item, item.record.base_model) for item in jobs if not is_ended(item.record)),
     ):
         place = Place(item.place.account, item.place.region, bases.get(model_id, model_id))
         found.setdefault(place, []).append(item.arn or item.name)
