@@ -196,7 +196,7 @@ async def test_who_leaves_before_the_first_event_has_made_a_request(
         working.set()
         await asyncio.Event().wait()
 
-    target = resolve(call, HAIKU)
+    target = await resolve(call, HAIKU)
     leaving = asyncio.create_task(in_some_region(call, target, Demand(7, 50), begin))
     await working.wait()
     leaving.cancel()
@@ -211,7 +211,7 @@ async def test_an_embedding_left_while_it_is_settled_is_settled_once(
     await grant(limited, EMBEDDER)
     call = call_of(limited)
     request = EmbeddingRequest(("word " * 10,), 1536, 8192)
-    embedding = asyncio.create_task(embed(call, resolve(call, EMBEDDER), request))
+    embedding = asyncio.create_task(embed(call, await resolve(call, EMBEDDER), request))
     await limiter.giving_back.wait()
     embedding.cancel()
     with suppress(asyncio.CancelledError):
@@ -228,7 +228,7 @@ async def test_what_was_not_used_comes_back_though_the_engine_is_left_while_it_e
     await grant(limited, HAIKU)
     call, engine = call_of(limited), SlowToClose()
     run = Run(engine, ASK, [])
-    run.admission = await admit(call, resolve(call, HAIKU), HERE, Demand(10, 100))
+    run.admission = await admit(call, await resolve(call, HAIKU), HERE, Demand(10, 100))
     events = run.events()
     await anext(events)
     leaving = asyncio.create_task(events.aclose())
@@ -248,7 +248,7 @@ async def test_a_prompt_counts_though_the_answer_is_left_before_the_engine_tells
     await grant(limited, HAIKU)
     call = call_of(limited)
     run = Run(CountsAtEnd("script", Scripted()), ASK, [])
-    run.admission = await admit(call, resolve(call, HAIKU), HERE, Demand(10, 100))
+    run.admission = await admit(call, await resolve(call, HAIKU), HERE, Demand(10, 100))
     events = run.events()
     for _ in range(3):
         await anext(events)

@@ -12,10 +12,16 @@ from importlib.resources import files
 from typing import Any, Final, cast
 
 from outcrop.authorization.access import Access, Asked, Rule
-from outcrop.authorization.bedrock_models import find_owned_arn, meant_by, region_key, source_arn
+from outcrop.authorization.bedrock_models import (
+    Named,
+    find_owned_arn,
+    meant_by,
+    region_key,
+    source_arn,
+)
 from outcrop.authorization.tags import read_tags, removed_tag_keys, request_tag_keys
 from outcrop.catalog.arns import inference_profile_arn, partition_of
-from outcrop.stores.model_records import CustomModel, ProvisionedModel
+from outcrop.stores.model_records import CustomModel, CustomModelDeployment, ProvisionedModel
 from outcrop.stores.resources import Place
 
 SERVICES: Final = ("bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime")
@@ -27,9 +33,10 @@ _PARAMETER: Final = re.compile(r"\{([\w.]+)\}")
 _TAG_PARAMETERS: Final = (
     *("tags", "jobTags", "modelTags", "customModelTags", "importedModelTags", "targetModelTags"),
 )
-_NAMED: Final[Mapping[str, type[ProvisionedModel] | type[CustomModel]]] = {
+_NAMED: Final[Mapping[str, Named]] = {
     "provisioned-model/": ProvisionedModel,
     "custom-model/": CustomModel,
+    "custom-model-deployment/": CustomModelDeployment,
 }
 """What has a name besides the ID that its ARN ends in."""
 _WITH_KEYS: Final = frozenset(

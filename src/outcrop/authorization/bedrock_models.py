@@ -21,11 +21,21 @@ from outcrop.catalog.arns import (
 from outcrop.catalog.catalog import Catalog, WrongRegion
 from outcrop.catalog.profiles import EVERYWHERE
 from outcrop.stores.mirror import Mirror
-from outcrop.stores.model_records import CustomModel, InferenceProfile, ProvisionedModel
+from outcrop.stores.model_records import (
+    CustomModel,
+    CustomModelDeployment,
+    InferenceProfile,
+    ProvisionedModel,
+)
 from outcrop.stores.opened import Stores
 from outcrop.stores.resources import Place
 
-_OWNED: Final = ("provisioned-model/", "custom-model/", "application-inference-profile/")
+Named = type[ProvisionedModel] | type[CustomModel] | type[CustomModelDeployment]
+
+_OWNED: Final = (
+    *("provisioned-model/", "custom-model/", "custom-model-deployment/"),
+    "application-inference-profile/",
+)
 _REGIONLESS: Final = "unspecified"
 """What AWS says is the region of a call that may go to any."""
 _ARN_PARTS: Final = 6
@@ -72,9 +82,7 @@ def source_arn(asked: Asked, identifier: str) -> str:
     )
 
 
-def find_owned_arn(
-    models: Mirror, place: Place, kind: type[ProvisionedModel] | type[CustomModel]
-) -> str | None:
+def find_owned_arn(models: Mirror, place: Place, kind: Named) -> str | None:
     """The ARN of what the account calls by this name."""
     item = models.find(kind, place)
     return item.arn if item else None

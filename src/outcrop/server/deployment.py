@@ -21,7 +21,10 @@ from outcrop.identity import Caller
 from outcrop.objects.objects import Objects, open_objects
 from outcrop.objects.protocol import ObjectsError
 from outcrop.security.sessions import Credentials
+from outcrop.server.adapters import SealedAdapters, sweep_artifacts
 from outcrop.server.background import DeploymentBackground
+from outcrop.server.custom_models import custom_model_jobs
+from outcrop.server.customizing import open_customizing
 from outcrop.server.endpoint_directory import EndpointDirectory
 from outcrop.server.flow_delivery import FlowDelivery
 from outcrop.server.flow_recorder import FlowRecorder
@@ -32,8 +35,10 @@ from outcrop.server.recorder import Recorder
 from outcrop.server.serving import open_serving
 from outcrop.server.state import State, open_state
 from outcrop.services import handlers
+from outcrop.services.bedrock.customization.ending import Ending
 from outcrop.services.call import Call
 from outcrop.services.serving import Serving
+from outcrop.stores.artifacts import Artifacts
 from outcrop.stores.bindings import TOPIC as BINDINGS
 from outcrop.stores.bucket_records import Bucket
 from outcrop.stores.directory import DataDirectory
@@ -130,20 +135,22 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         state = await stack.enter_async_context(
             open_state(config.data_dir, os.environ, config.master_key)
         )
+        stores = state.stores
+        artifacts = Artifacts(config.data_dir / "artifacts")
+        await sweep_artifacts(stores.resources, artifacts)
+        background = DeploymentBackground(lambda: deployment)
         engines = EnginePool(
             config.engine_configs(),
             cache_dir=config.cache_dir,
             memory_mib=config.engine_memory_mib,
+            adapters=SealedAdapters(stores.models, artifacts, background),
         )
         stack.push_async_callback(engines.close)
         catalog = load_catalog(config).with_bindings(await state.stores.bindings.list_bindings())
-        stores = state.stores
         credentials = Credentials(stores.directory, stores.sealer, stores.directory.is_current)
         endpoints = EndpointDirectory(stores.resources)
         await endpoints.load()
-        records = await stack.enter_async_context(
-            open_records(config, stores, DeploymentBackground(lambda: deployment))
-        )
+        records = await stack.enter_async_context(open_records(config, stores, background))
         recorder = open_recorder(records, stores, lambda: deployment.catalog)
         gateway = Gateway(Authorizer(state.stores, FIND_FACTS, endpoints.find), recorder)
         objects = open_objects(config, stores.sealer)
@@ -153,7 +160,16 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
                 starting = asyncio.create_task(_start(objects), name="outcrop-objects")
                 stack.push_async_callback(_end, starting)
         serving = await stack.enter_async_context(
-            open_serving(config, stores, engines, catalog, lambda: deployment.catalog)
+            open_serving(
+                config,
+                stores,
+                engines,
+                catalog,
+                lambda: deployment.catalog,
+                custom_model_jobs(
+                    stores, engines, artifacts, background, lambda: deployment.catalog
+                ),
+            )
         )
         # Nothing is awaited in between: what was started there finds the deployment.
         deployment = Deployment(
@@ -183,6 +199,15 @@ async def open_deployment(config: Config) -> AsyncGenerator[Deployment]:
         health = HealthWatch(stores.resources, config.server.region, deployment.issues)
         health.start()
         stack.push_async_callback(health.close)
+        ending = Ending(
+            stores,
+            background,
+            records.observing.events,
+            artifacts,
+            config.data_dir,
+            lambda: deployment.catalog,
+        )
+        await stack.enter_async_context(open_customizing(config, stores, engines, serving, ending))
         yield deployment
 
 

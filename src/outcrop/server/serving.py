@@ -4,7 +4,7 @@ It starts after the stores and stops before the engines.
 """
 
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from outcrop.billing.accrual import Accrual
@@ -15,6 +15,7 @@ from outcrop.capacity.reserved import ReservedCapacity
 from outcrop.catalog.catalog import Catalog
 from outcrop.config import Config
 from outcrop.engines.pool import EnginePool
+from outcrop.jobs.queue import JobKind
 from outcrop.jobs.runner import JobRunner
 from outcrop.quotas.book import QuotaBook
 from outcrop.quotas.opening import open_limiter
@@ -29,8 +30,10 @@ async def open_serving(
     engines: EnginePool,
     first: Catalog,
     catalog: Callable[[], Catalog],
+    kinds: Mapping[str, JobKind],
 ) -> AsyncGenerator[Serving]:
-    """``catalog`` gives the one of the moment, once the event loop goes on; ``first`` is now's."""
+    """``catalog`` gives the one of the moment, once the event loop goes on; ``first`` is now's.
+    ``kinds`` are jobs that are done here besides those of capacity."""
     async with AsyncExitStack() as stack:
         book = QuotaBook(stores.resources, first.all())
         await book.load()
@@ -48,7 +51,9 @@ async def open_serving(
         )
         stack.push_async_callback(capacity.close)
         runner = JobRunner(
-            stores.database, job_kinds(stores, capacity, catalog), node=socket.gethostname()
+            stores.database,
+            {**job_kinds(stores, capacity, catalog), **kinds},
+            node=socket.gethostname(),
         )
         runner.listen_to(stores.resources)
         # The data directory, with the database, has one server at a time: this one.

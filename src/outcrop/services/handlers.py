@@ -12,6 +12,8 @@ from outcrop.wire.spec import load_service
 # A new module of handlers is listed here, nowhere else.
 _NAMES: Final = {
     "bedrock": (
+        "custom_model_deployments",
+        "custom_models",
         "customization_jobs",
         "foundation_models",
         "inference_profiles",

@@ -1,4 +1,5 @@
-"""What throughput can be reserved for: base models that AWS offers it of, and custom models.
+"""What throughput can be reserved for: base models that AWS offers it of, and custom models; of
+these, what is served on demand.
 
 A base model is named by its provisioned-throughput ID (``anthropic.claude-v2:0:18k``) or, as the
 documents' own samples do, by the ID of the model that has such variants.
@@ -7,22 +8,18 @@ documents' own samples do, by the ID of the model that has such variants.
 from dataclasses import dataclass
 from typing import Final, cast
 
-from outcrop.authorization.access import Access
 from outcrop.capacity.served_models import model_of_custom
 from outcrop.catalog.arns import foundation_model_arn
 from outcrop.catalog.catalog import WrongRegion
 from outcrop.catalog.model import Model
-from outcrop.errors import AccessDeniedException, ResourceNotFoundException, ValidationException
+from outcrop.errors import ResourceNotFoundException, ValidationException
 from outcrop.services.call import Call
 from outcrop.services.model_access import require_access, require_access_in
+from outcrop.services.model_keys import require_model_key
 from outcrop.stores.model_records import CustomModel
 from outcrop.stores.resources import Item, Place, View
 
 _UNRESOLVED: Final = "Could not resolve the foundation model from the provided model identifier."
-_NO_KEY: Final = (
-    "You don't have sufficient access to the model's KMS key. Ensure that kms:Decrypt permissions "
-    "are correctly configured"
-)
 _ARN_REGION: Final = 3
 
 
@@ -43,7 +40,7 @@ def get_provisionable(call: Call, identifier: str) -> Provisionable:
     """Raises where there is no such model, or no throughput to be had of it."""
     foundation = call.catalog.find_foundation_model(identifier, call.region)
     if foundation is None:
-        return _get_custom(call, identifier)
+        return get_custom(call, identifier)
     if not _is_offered(call, foundation):
         raise ValidationException(
             f"Provisioned throughput is not available for the model {foundation.id}. Use the ID of "
@@ -60,11 +57,12 @@ def _is_offered(call: Call, model: Model) -> bool:
     )
 
 
-def _get_custom(call: Call, identifier: str) -> Provisionable:
+def get_custom(call: Call, identifier: str) -> Provisionable:
+    """The same of custom models alone."""
     item = _find_custom(call, identifier)
     if item is None:
         raise ResourceNotFoundException(_UNRESOLVED)
-    base = model_of_custom(item.record, call.catalog, call.region)
+    base = model_of_custom(item, call.catalog, call.region)
     if base is None:
         raise ValidationException(
             f"The base model {item.record.base_model} of {item.name!r} is not available in "
@@ -88,9 +86,8 @@ async def require_use(call: Call, model: Provisionable) -> None:
     """The account's access to the base model, and the caller's to the key that encrypts a custom
     one."""
     require_access(call, model.foundation, call.region)
-    key = model.custom.record.kms_key if model.custom else None
-    if key is not None and not await call.may(Access("kms:Decrypt", key)):
-        raise AccessDeniedException(_NO_KEY)
+    if model.custom is not None:
+        await require_model_key(call, model.custom.record)
 
 
 async def require_still_there(view: View, call: Call, model: Provisionable) -> None:

@@ -20,7 +20,7 @@ from outcrop.services.operation import operation
 
 @operation
 async def converse(call: Call, params: Mapping[str, Any]) -> Answer:
-    target = resolve(call, params["modelId"])
+    target = await resolve(call, params["modelId"])
     model = target.model
     run = await _start(call, target, params)
     headers = run.headers
@@ -34,7 +34,7 @@ async def converse(call: Call, params: Mapping[str, Any]) -> Answer:
 
 @operation
 async def converse_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer:
-    target = resolve(call, params["modelId"])
+    target = await resolve(call, params["modelId"])
     model = target.model
     if not model.streaming:
         raise ValidationException(NOT_STREAMING)

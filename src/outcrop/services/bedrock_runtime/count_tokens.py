@@ -18,7 +18,7 @@ from outcrop.services.operation import operation
 
 @operation
 async def count_tokens(call: Call, params: Mapping[str, Any]) -> Answer:
-    target = resolve_counted(call, params["modelId"])
+    target = await resolve_counted(call, params["modelId"])
     model = target.model
     if "count_tokens" not in model.supports:
         raise ValidationException(NOT_COUNTED)

@@ -170,9 +170,9 @@ async def start(call: Call, target: Target, generation: Generation) -> Run:
 async def _start_in(call: Call, target: Target, region: str, generation: Generation) -> Run:
     """On the first engine of the model that can: until its first event a run that finds its engine
     gone goes to the next zone's."""
-    if target.provisioned is not None:
-        engine = call.serving.capacity.engine(target.resource)
-        return await _start(call, engine, generation)
+    if target.provisioned is not None or target.is_deployed:
+        # What keeps a custom model from answering says nothing of the engine of others.
+        return await _start(call, await engine_in(call, target, region), generation)
     model = call.catalog.get(target.model.id, region)
     names = call.engines.by_health(engines_of(model))
     for name in names:
@@ -213,7 +213,7 @@ async def engine_in(call: Call, target: Target, region: str) -> Engine:
     """The engine that serves ``target`` in a region."""
     if target.provisioned is not None:
         return call.serving.capacity.engine(target.resource)
-    model = call.catalog.get(target.model.id, region)
+    model = target.model if target.is_deployed else call.catalog.get(target.model.id, region)
     return await get_engine(call, model, target.upstream_id, engines_of(model)[0])
 
 
@@ -229,7 +229,7 @@ def engines_of(model: Model) -> tuple[str, ...]:
 
 
 async def get_engine(call: Call, model: Model, upstream_id: str, name: str) -> Engine:
-    return await call.engines.get(name, model.engine_model, upstream_id)
+    return await call.engines.get(name, model.engine_model, upstream_id, model.adapter)
 
 
 def _without(sampling: Sampling, parameter: str) -> Sampling:

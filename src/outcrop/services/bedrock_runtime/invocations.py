@@ -1,10 +1,15 @@
 """What is noted of a model's call while it runs, for metrics, logs and traces."""
 
-from outcrop.catalog.catalog import Catalog, WrongRegion
+from outcrop.capacity.served_models import model_of_arn
+from outcrop.catalog.catalog import Catalog, NoSuchModel, WrongRegion
 from outcrop.catalog.model import Model
 from outcrop.journal.records import Invocation, Modality
 from outcrop.stores.mirror import Mirror
-from outcrop.stores.model_records import InferenceProfile, ProvisionedModel
+from outcrop.stores.model_records import (
+    CustomModelDeployment,
+    InferenceProfile,
+    ProvisionedModel,
+)
 from outcrop.stores.resources import Place
 
 
@@ -28,7 +33,7 @@ def find_invocation(
 
 
 def _of_own(catalog: Catalog, models: Mirror, place: Place, model_id: str) -> Model | None:
-    """Behind provisioned throughput or a profile of the account."""
+    """Behind provisioned throughput, a deployment or a profile of the account."""
     if model_id.startswith("arn:"):
         found = models.find_arn(model_id)
     else:
@@ -41,7 +46,19 @@ def _of_own(catalog: Catalog, models: Mirror, place: Place, model_id: str) -> Mo
     if isinstance(record, InferenceProfile):
         base = record.models[0].rpartition("/")[2]
         return catalog.find_foundation_model(base, place.region)
+    if isinstance(record, CustomModelDeployment):
+        return _served(catalog, models, place.region, record)
     return None
+
+
+def _served(
+    catalog: Catalog, models: Mirror, region: str, record: CustomModelDeployment
+) -> Model | None:
+    try:
+        return model_of_arn(models, catalog, record.model, region)
+    except NoSuchModel:
+        # One that failed outlives its model.
+        return None
 
 
 def _modality(model: Model) -> Modality:

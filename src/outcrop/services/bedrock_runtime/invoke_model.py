@@ -26,7 +26,7 @@ _METRICS = "amazon-bedrock-invocationMetrics"
 
 @operation
 async def invoke_model(call: Call, params: Mapping[str, Any]) -> Answer:
-    target = resolve(call, params["modelId"])
+    target = await resolve(call, params["modelId"])
     model = target.model
     if "EMBEDDING" in model.output_modalities:
         return await _embed(call, target, params)
@@ -63,7 +63,7 @@ def _json_answer(body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
 
 @operation
 async def invoke_model_with_response_stream(call: Call, params: Mapping[str, Any]) -> StreamAnswer:
-    target = resolve(call, params["modelId"])
+    target = await resolve(call, params["modelId"])
     model = target.model
     if not model.streaming:
         raise ValidationException(NOT_STREAMING)

@@ -1,12 +1,15 @@
-"""What a ``modelId`` means: a model, a profile of regions that hold it, or reserved throughput.
+"""What a ``modelId`` means: a model, a profile of regions that hold it, reserved throughput, or a
+custom model that is served on demand.
 
-The account must have access to the model; whether the caller may ask was decided before.
+The account must have access to the model, and the caller to the key that a custom one is under;
+whether the caller may ask was decided before.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
+from outcrop.capacity.served_models import model_of_arn
 from outcrop.catalog.arns import (
     foundation_model_arn,
     inference_profile_arn,
@@ -19,7 +22,13 @@ from outcrop.errors import ModelNotReadyException, ValidationException
 from outcrop.services.bedrock_runtime.invocations import invocation_of
 from outcrop.services.call import Call
 from outcrop.services.model_access import has_access, no_access, require_access
-from outcrop.stores.model_records import CustomModel, InferenceProfile, ProvisionedModel
+from outcrop.services.model_keys import require_model_key
+from outcrop.stores.model_records import (
+    CustomModel,
+    CustomModelDeployment,
+    InferenceProfile,
+    ProvisionedModel,
+)
 from outcrop.stores.resources import Item, Place, Record
 
 R = TypeVar("R", bound=Record)
@@ -36,20 +45,27 @@ _ARN_PARTS: Final = 6
 class Target:
     """``model`` is the one whose JSON the caller speaks. ``regions`` are where it may run, the
     first choice first; ``resource`` is the ARN that use is accounted to. ``upstream_id`` is what
-    AWS itself is called by: many models have no other name than that of a profile."""
+    AWS itself is called by: many models have no other name than that of a profile. ``custom`` are
+    the custom models that may answer: two while one takes the other's place."""
 
     model: Model
     regions: tuple[str, ...]
     resource: str
     upstream_id: str
     provisioned: Item[ProvisionedModel] | None = None
+    custom: tuple[Item[CustomModel], ...] = ()
 
     @property
     def crosses_regions(self) -> bool:
         return len(self.regions) > 1
 
+    @property
+    def is_deployed(self) -> bool:
+        """Whether it is a custom model on demand, which ``model`` is served as."""
+        return bool(self.custom) and self.provisioned is None
 
-def resolve(call: Call, identifier: str) -> Target:
+
+async def resolve(call: Call, identifier: str) -> Target:
     """Raises AWS's errors for what is not there, may not be called so, or is not accessible."""
     model = call.catalog.find(identifier, call.region)
     if model is not None:
@@ -57,14 +73,16 @@ def resolve(call: Call, identifier: str) -> Target:
     else:
         target = _of_records(call, identifier)
     call.seen.invocation = invocation_of(identifier, target.model)
+    for custom in target.custom:
+        await require_model_key(call, custom.record)
     return target
 
 
-def resolve_counted(call: Call, identifier: str) -> Target:
+async def resolve_counted(call: Call, identifier: str) -> Target:
     """The same for counting tokens, which models that are called by a profile alone allow too."""
     model = call.catalog.find_foundation_model(identifier, call.region)
     if model is None:
-        return resolve(call, identifier)
+        return await resolve(call, identifier)
     require_access(call, model, call.region)
     arn = foundation_model_arn(call.region, model.id)
     return Target(model, (call.region,), arn, model.id)
@@ -75,6 +93,11 @@ def _of_records(call: Call, identifier: str) -> Target:
     provisioned = _find(call, ProvisionedModel, identifier)
     if provisioned is not None:
         return _of_throughput(call, provisioned)
+    if identifier.startswith("arn:"):
+        # Unlike throughput, it is not invoked by its name.
+        deployment = _find(call, CustomModelDeployment, identifier)
+        if deployment is not None:
+            return _of_deployment(call, deployment)
     profile = find_application_profile(call, identifier)
     if profile is not None:
         return _of_application_profile(call, profile)
@@ -117,7 +140,33 @@ def _of_throughput(call: Call, item: Item[ProvisionedModel]) -> Target:
             f"The provisioned model {item.name!r} failed and serves no requests."
         )
     model = call.catalog.get(record.foundation_model, call.region)
-    return Target(model, (call.region,), str(item.arn), model.id, item)
+    custom = _custom_models(call, record.model, record.desired_model)
+    return Target(model, (call.region,), str(item.arn), model.id, item, custom)
+
+
+def _of_deployment(call: Call, item: Item[CustomModelDeployment]) -> Target:
+    record = item.record
+    if record.status == "Creating":
+        raise ModelNotReadyException(
+            f"The custom model deployment {item.name!r} is still being created."
+        )
+    if record.status == "Failed":
+        raise ValidationException(
+            f"The custom model deployment {item.name!r} failed and serves no requests."
+        )
+    model = model_of_arn(call.stores.models, call.catalog, record.model, call.region)
+    custom = _custom_models(call, record.model)
+    return Target(model, (call.region,), str(item.arn), model.id, custom=custom)
+
+
+def _custom_models(call: Call, *arns: str) -> tuple[Item[CustomModel], ...]:
+    """Those of the ARNs that are not of foundation models."""
+    found = (call.stores.models.find_arn(arn) for arn in dict.fromkeys(arns))
+    return tuple(
+        cast("Item[CustomModel]", item)
+        for item in found
+        if item is not None and isinstance(item.record, CustomModel)
+    )
 
 
 def _of_application_profile(call: Call, item: Item[InferenceProfile]) -> Target:
