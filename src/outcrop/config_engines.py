@@ -40,11 +40,14 @@ class OpenAI(
     tag_field="kind",
     tag="openai",
 ):
-    """Any OpenAI-compatible server (vLLM, Ray Serve LLM, Ollama, TGI). ``url`` ends in ``/v1``."""
+    """Any OpenAI-compatible server (vLLM, Ray Serve LLM, Ollama, TGI). ``url`` ends in ``/v1``.
+    ``lora_dir`` is a folder that the server sees too: through it go the adapters of custom models,
+    to a server that loads LoRA while it runs (vLLM)."""
 
     url: str
     model: str | None = None
     api_key_env: str | None = None
+    lora_dir: str | None = None
     context: AtLeastOne = 8192
     queue: AtLeastOne = 256
     timeout_s: Seconds = 300.0

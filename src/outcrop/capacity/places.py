@@ -58,13 +58,14 @@ class Places:
 
     async def require_room(self, seat: Seat, engine: str) -> None:
         """A model is swapped in its place: raises ``CapacityShort`` where it does not fit there."""
-        if engine == seat.engine:
+        if engine == seat.served.engine:
             return
         on_cpus = self._runs_on_cpus(engine)
         scripted = isinstance(self._engines.config(engine), Scripted)
         if seat.held.replica or bool(seat.held.cpus) != on_cpus or not (on_cpus or scripted):
             raise CapacityShort(
-                f"What is held for the engine {seat.engine!r} cannot serve the engine {engine!r}."
+                f"What is held for the engine {seat.served.engine!r} cannot serve the engine "
+                f"{engine!r}."
             )
         if on_cpus:
             purchase, has = seat.purchase, len(seat.held.cpus)

@@ -15,11 +15,12 @@ from outcrop.capacity.capacity import CapacityShort, Pool
 from outcrop.capacity.cpus import CpuLedger
 from outcrop.capacity.places import Places
 from outcrop.capacity.rates import START_WAIT_S, Rates
-from outcrop.capacity.seats import Held, Purchase, Seat, Turn
+from outcrop.capacity.seats import Held, Purchase, Seat, Served, Turn
 from outcrop.capacity.served_models import model_of_arn
 from outcrop.catalog.catalog import Catalog, NoSuchModel
 from outcrop.catalog.model import Model
 from outcrop.config import Capacity as CapacityConfig
+from outcrop.engines.fitting import AdapterUnavailable
 from outcrop.engines.pool import EnginePool
 from outcrop.engines.protocol import Engine, EngineError, EngineNotReady
 from outcrop.engines.reserved import ReservedEngine
@@ -94,42 +95,42 @@ class ReservedCapacity:
         return [f"{arn} is not served: {why}" for arn, why in missing.items() if why]
 
     async def reserve(self, arn: str, model: Model, units: int, unit: ModelUnit) -> None:
-        purchase, name = Purchase(arn, units, unit), _engine_of(model)
+        purchase, served = Purchase(arn, units, unit), _served(model)
         async with self._changing:
             if arn in self._seats:
                 return
             self._require_open()
-            held = await self._places.take(purchase, name)
+            held = await self._places.take(purchase, served.engine)
             try:
-                engine = await self._start(arn, name, model.engine_model, held)
+                engine = await self._start(arn, served, held)
             except BaseException:
                 await self._places.give_back(arn, held)
                 raise
-            self._seats[arn] = Seat(purchase, held, engine, name, model.engine_model)
+            self._seats[arn] = Seat(purchase, held, engine, served)
             self._missing.pop(arn, None)
             if self._keeping is None:
                 self._keeping = self._spawn(self._keep())
             if held.cpus:
-                await self._places.remember(arn, name, held.cpus)
+                await self._places.remember(arn, served.engine, held.cpus)
 
     async def swap(self, arn: str, model: Model) -> None:
-        name = _engine_of(model)
+        served = _served(model)
         if arn in self._missing:
             # After a restart it may be the last of many that are started again.
             await self._restore_one(arn)
         async with self._changing:
             self._require_open()
             seat = self.seat(arn)
-            if (seat.engine, seat.model) == (name, model.engine_model):
+            if seat.served == served:
                 return
-            await self._places.require_room(seat, name)
-            new = await self._start(arn, name, model.engine_model, seat.held)
+            await self._places.require_room(seat, served.engine)
+            new = await self._start(arn, served, seat.held)
             if self._seats.get(arn) is not seat:
                 await new.close()
                 raise EngineNotReady(f"{arn} was given back before its new engine was ready.")
-            replacing = self._spawn(seat.replace(new, name, model.engine_model))
+            replacing = self._spawn(seat.replace(new, served))
             if seat.held.cpus:
-                await self._places.remember(arn, name, seat.held.cpus)
+                await self._places.remember(arn, served.engine, seat.held.cpus)
         # Who stops waiting does not undo it.
         await asyncio.shield(replacing)
 
@@ -172,10 +173,14 @@ class ReservedCapacity:
         if self._closed:
             raise EngineNotReady("The engines are shutting down.")
 
-    async def _start(self, arn: str, name: str, model: str | None, held: Held) -> ReservedEngine:
+    async def _start(self, arn: str, served: Served, held: Held) -> ReservedEngine:
         self._built += 1
         engine = await self._engines.build_reserved(
-            held.replica or name, f"{arn.rpartition(':')[2]} ({self._built})", held.cpus, model
+            held.replica or served.engine,
+            f"{arn.rpartition(':')[2]} ({self._built})",
+            held.cpus,
+            served.model,
+            served.adapter,
         )
         try:
             await engine.start(START_WAIT_S)
@@ -194,10 +199,14 @@ class ReservedCapacity:
                     self._spawn(self._restart(engine))
 
     async def _restart(self, engine: ReservedEngine) -> None:
-        """One that is released meanwhile is cancelled; what fails is among the problems."""
+        """What fails is among the problems. An adapter that cannot be opened is not asked for each
+        second: neither is the key that it is under."""
         try:
             with suppress(EngineError):
-                await engine.start(START_WAIT_S)
+                try:
+                    await engine.start(START_WAIT_S)
+                except AdapterUnavailable:
+                    await asyncio.sleep(_RETRY_S)
         finally:
             self._restarting.discard(engine)
 
@@ -249,7 +258,7 @@ class ReservedCapacity:
         return task
 
 
-def _engine_of(model: Model) -> str:
+def _served(model: Model) -> Served:
     if model.engine is None:
         raise CapacityShort(f"No engine serves {model.id!r} in this deployment.")
-    return model.engine
+    return Served(model.engine, model.engine_model, model.adapter)

@@ -30,26 +30,27 @@ class Purchase:
     unit: ModelUnit
 
 
-class Seat:
-    """``engine`` and ``model`` are names: of an engine's configuration, and of one of several
-    models it serves."""
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Which weights answer: the name of an engine's configuration, that of one of several models it
+    serves, and the ARN of the custom model whose adapter is put on them."""
 
+    engine: str
+    model: str | None = None
+    adapter: str | None = None
+
+
+class Seat:
     def __init__(
-        self,
-        purchase: Purchase,
-        held: Held,
-        reserved: ReservedEngine,
-        engine: str,
-        model: str | None,
+        self, purchase: Purchase, held: Held, reserved: ReservedEngine, served: Served
     ) -> None:
         self.purchase = purchase
         self.held = held
         self.reserved = reserved
-        self.engine = engine
-        self.model = model
+        self.served = served
         self._changing = asyncio.Lock()
 
-    async def replace(self, new: ReservedEngine, engine: str, model: str | None) -> None:
+    async def replace(self, new: ReservedEngine, served: Served) -> None:
         """Requests go to ``new`` at once. Returns when the old engine has ended what it had begun
         and is gone. Engines with several threads do not work on the same CPUs at the same time,
         since their threads spin: what comes meanwhile waits in the new one."""
@@ -59,7 +60,7 @@ class Seat:
                 if isinstance(new.engine, Gated) and len(self.held.cpus) > 1:
                     await waiting.enter_async_context(new.engine.gate.paused())
                 leaving, self.reserved = self.reserved, new
-                self.engine, self.model = engine, model
+                self.served = served
                 await leaving.drained()
         finally:
             await leaving.close()

@@ -19,15 +19,22 @@ def model_of_arn(models: Mirror, catalog: Catalog, arn: str, region: str) -> Mod
         item = models.find_arn(arn)
         if item is None or not isinstance(item.record, CustomModel):
             raise NoSuchModel(arn)
-        found = model_of_custom(cast("Item[CustomModel]", item).record, catalog, region)
+        found = model_of_custom(cast("Item[CustomModel]", item), catalog, region)
     if found is None:
         raise NoSuchModel(arn)
     return found
 
 
-def model_of_custom(custom: CustomModel, catalog: Catalog, region: str) -> Model | None:
+def model_of_custom(item: Item[CustomModel], catalog: Catalog, region: str) -> Model | None:
     """Its base, with the engine that serves its weights; never with that of the base's own."""
+    custom = item.record
     base = catalog.find_foundation_model(custom.base_model, region)
     if base is None:
         return None
-    return replace(base, engine=custom.engine, engine_model=custom.engine_model, standby=())
+    return replace(
+        base,
+        engine=custom.engine,
+        engine_model=custom.engine_model,
+        adapter=item.arn if custom.adapter is not None else None,
+        standby=(),
+    )

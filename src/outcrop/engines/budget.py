@@ -5,6 +5,8 @@ engine that works is never unloaded.
 """
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from outcrop.engines.protocol import EngineBusy, EngineFailed
@@ -26,48 +28,75 @@ class Holder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Memory that all who name the same ``file`` have in common, such as its mapped pages."""
+
+    file: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    holder: Holder
+    size_bytes: int
+    shared: Shared | None
+
+
 class MemoryBudget:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self._held: dict[str, tuple[Holder, int]] = {}
+        self._held: dict[str, _Held] = {}
         self._lock = asyncio.Lock()
 
     @property
     def held_bytes(self) -> int:
-        return sum(size for _, size in self._held.values())
+        return _total(self._held)
 
     def held_by(self, name: str) -> int:
-        return self._held[name][1] if name in self._held else 0
+        """What is its own: nothing that it shares."""
+        return self._held[name].size_bytes if name in self._held else 0
 
-    async def reserve(self, holder: Holder, size_bytes: int) -> None:
-        """Raises EngineFailed when it can never fit, EngineBusy when all others are at work."""
-        if size_bytes > self.limit_bytes:
+    async def reserve(self, holder: Holder, size_bytes: int, shared: Shared | None = None) -> None:
+        """``shared`` counts once, however many hold it. Raises EngineFailed when it can never fit,
+        EngineBusy when all others are at work."""
+        wanted = _Held(holder, size_bytes, shared)
+        alone = _total({holder.name: wanted})
+        if alone > self.limit_bytes:
             raise EngineFailed(
-                f"engine {holder.name!r} needs {_mib(size_bytes)} MiB and engine_memory_mib is "
+                f"engine {holder.name!r} needs {_mib(alone)} MiB and engine_memory_mib is "
                 f"{_mib(self.limit_bytes)}: raise it or bind a smaller model"
             )
         async with self._lock:
-            while self.held_bytes - self.held_by(holder.name) + size_bytes > self.limit_bytes:
+            while _total({**self._held, holder.name: wanted}) > self.limit_bytes:
                 victim = self._victim(holder)
                 # Taken off the books only after the memory is really free.
                 await victim.unload()
                 self.release(victim)
-            self._held[holder.name] = (holder, size_bytes)
+            self._held[holder.name] = wanted
 
     def release(self, holder: Holder) -> None:
-        self._held.pop(holder.name, None)
+        self.release_name(holder.name)
+
+    def release_name(self, name: str) -> None:
+        self._held.pop(name, None)
 
     def _victim(self, asking: Holder) -> Holder:
         idle = [
-            holder
-            for holder, _ in self._held.values()
-            if holder.name != asking.name and holder.idle
+            held.holder
+            for held in self._held.values()
+            if held.holder.name != asking.name and held.holder.idle
         ]
         if not idle:
             raise EngineBusy(
                 f"no memory for engine {asking.name!r}: every loaded engine is answering requests"
             )
         return min(idle, key=lambda holder: holder.last_used)
+
+
+def _total(held: Mapping[str, _Held]) -> int:
+    shared = {one.shared.file: one.shared.size_bytes for one in held.values() if one.shared}
+    return sum(one.size_bytes for one in held.values()) + sum(shared.values())
 
 
 def _mib(size_bytes: int) -> int:

@@ -13,6 +13,9 @@ from outcrop.processes.affinity import allowed_cpus
 
 
 class Placement(Protocol):
+    kept: bool
+    """Whether what runs there is never unloaded to make room for another."""
+
     @property
     def bound_to(self) -> tuple[int, ...]:
         """The CPUs that a process is bound to when it starts; none: it is not bound."""
@@ -35,6 +38,8 @@ class Placement(Protocol):
 class Reserved:
     """All of ``cpus``, and nothing else runs there."""
 
+    kept = True
+
     def __init__(self, cpus: tuple[int, ...]) -> None:
         if not cpus:
             raise ValueError("a reserved placement needs a CPU")
@@ -49,7 +54,8 @@ class OnDemand:
     """What is not reserved, shared by all engines on demand. While nothing is reserved their
     processes are not bound."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, kept: bool = False) -> None:
+        self.kept = kept
         self._machine = allowed_cpus()
         self._reserved = frozenset[int]()
 

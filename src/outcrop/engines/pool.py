@@ -1,7 +1,8 @@
 """The engines of this deployment by name: built when first asked for, held within a memory budget.
 
-An engine stays the same object as long as the pool lives; only its process comes and goes. Engines
-that are reserved belong to whoever had them built: the pool neither gives nor closes them.
+An engine stays the same object as long as the pool lives; only its process comes and goes. Of those
+with an adapter, the ones asked last stay. Engines that are reserved belong to whoever had them
+built: the pool neither gives nor closes them.
 """
 
 import asyncio
@@ -10,23 +11,23 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-import msgspec
-
-from outcrop.config import ConfigError, EngineConfig, Llama, Onnx, OpenAI, Upstream
+from outcrop.config import EngineConfig, Llama, Upstream
+from outcrop.engines.adapters import Adapters
 from outcrop.engines.budget import MemoryBudget
-from outcrop.engines.kinds import engine_class
-from outcrop.engines.modelfiles import ModelFiles, ModelStore, UnknownModel
-from outcrop.engines.placement import OnDemand, Placement, Reserved
-from outcrop.engines.protocol import Engine, EngineFailed, EngineNotReady
+from outcrop.engines.building import Builder, kind_of
+from outcrop.engines.modelfiles import ModelStore
+from outcrop.engines.placement import OnDemand, Reserved
+from outcrop.engines.protocol import Engine, EngineBusy, EngineNotReady
 from outcrop.engines.reserved import Gated, Process, ReservedEngine
 
 if TYPE_CHECKING:
     from outcrop.engines.llama.engine import LlamaEngine
 
 _MIB = 2**20
-
+_MOST_FITTED = 64
+"""Engines with an adapter, on demand. Each has at least a queue of its own."""
 
 RETRY_AFTER_S = 10.0
 """How long an engine that failed is asked after the others; then one request tries it first."""
@@ -57,12 +58,17 @@ class EngineStatus:
 
 class EnginePool:
     def __init__(
-        self, configs: Mapping[str, EngineConfig], *, cache_dir: Path, memory_mib: int
+        self,
+        configs: Mapping[str, EngineConfig],
+        *,
+        cache_dir: Path,
+        memory_mib: int,
+        adapters: Adapters | None = None,
     ) -> None:
         self._configs = configs
-        self._store = ModelStore(cache_dir)
         self._budget = MemoryBudget(memory_mib * _MIB)
-        self._engines: dict[tuple[str, str | None], Engine] = {}
+        self._builder = Builder(configs, ModelStore(cache_dir), self._budget, adapters)
+        self._engines: dict[_Key, Engine] = {}
         self._building = asyncio.Lock()
         self._closed = False
         self._failures: dict[str, _Failure] = {}
@@ -84,48 +90,63 @@ class EnginePool:
             key=lambda name: name in self._failures and now < self._failures[name].not_before,
         )
 
-    async def get(self, name: str, model: str | None = None, model_id: str | None = None) -> Engine:
-        """The engine ``name``; ``model`` is its name for one of several models it serves. AWS
-        itself calls a model by ``model_id`` where no other name is given.
+    async def get(
+        self,
+        name: str,
+        model: str | None = None,
+        model_id: str | None = None,
+        adapter: str | None = None,
+    ) -> Engine:
+        """The engine ``name``; ``model`` is its name for one of several models it serves,
+        ``adapter`` the ARN of the custom model that it answers as. AWS itself calls a model by
+        ``model_id`` where no other name is given.
 
-        Raises EngineFailed when there is none, EngineNotReady when its model's files are missing.
+        Raises EngineFailed when there is none, EngineNotReady when its model's files are missing
+        or its adapter cannot be opened.
         """
         if model is None and _is_unnamed_upstream(self._configs.get(name)):
             model = model_id
-        key = (name, model)
+        key = _Key(name, model, adapter)
         if name in self._taken:
             raise EngineNotReady(f"engine {name!r} is taken whole by provisioned throughput")
-        if key in self._engines:
-            return self._engines[key]
+        if key not in self._engines:
+            async with self._building:
+                if self._closed:
+                    raise EngineNotReady("the engines are shutting down")
+                if key not in self._engines:
+                    self._engines[key] = await self._build_on_demand(key)
+        if adapter is not None:
+            # Those asked last are at the end.
+            self._engines[key] = self._engines.pop(key)
+        return self._engines[key]
+
+    async def drop_adapter(self, adapter: str) -> None:
+        """Returns when no engine on demand has it any more: its custom model is deleted."""
         async with self._building:
-            if self._closed:
-                raise EngineNotReady("the engines are shutting down")
-            if key not in self._engines:
-                try:
-                    config = self.config(name, model)
-                    self._engines[key] = await self._build(name, config, self._placement)
-                except ConfigError as error:
-                    raise EngineFailed(str(error)) from error
-            return self._engines[key]
+            keys = [key for key in self._engines if key.adapter == adapter]
+            engines = [self._engines.pop(key) for key in keys]
+        await asyncio.gather(*(engine.close() for engine in engines))
 
     def status(self) -> list[EngineStatus]:
         """Every configured engine, used or not."""
         return [self._describe(name, config) for name, config in self._configs.items()]
 
     async def build_reserved(
-        self, name: str, instance: str, cpus: tuple[int, ...], model: str | None = None
+        self,
+        name: str,
+        instance: str,
+        cpus: tuple[int, ...],
+        model: str | None = None,
+        adapter: str | None = None,
     ) -> ReservedEngine:
         """Another engine of the configuration ``name``, on these CPUs alone where there are any.
         It is not started. ``instance`` tells it from others in messages and in the budget of
         memory, which it holds until it is closed."""
         config = self.config(name, model)
-        placement = Reserved(cpus) if cpus else OnDemand()
+        placement = Reserved(cpus) if cpus else OnDemand(kept=True)
         label = f"{name} of {instance}"
-        try:
-            engine = await self._build(label, config, placement, kept=True)
-        except ConfigError as error:
-            raise EngineFailed(str(error)) from error
-        freed = functools.partial(self._budget.release, _Resident(label))
+        engine = await self._builder.build(name, config, placement, label=label, adapter=adapter)
+        freed = functools.partial(self._budget.release_name, label)
         return ReservedEngine(engine, cpus, freed)
 
     async def keep_off(self, cpus: Collection[int]) -> None:
@@ -141,7 +162,7 @@ class EnginePool:
         self.config(name)
         self._taken.add(name)
         async with self._building:
-            keys = [key for key in self._engines if key[0] == name]
+            keys = [key for key in self._engines if key.name == name]
             engines = [self._engines.pop(key) for key in keys]
         for engine in engines:
             if isinstance(engine, Gated):
@@ -154,23 +175,12 @@ class EnginePool:
 
     def fingerprint(self, name: str) -> str:
         """Tells the model file of an embedded engine from any other. Raises what ``get`` does."""
-        config = self.config(name)
-        if not isinstance(config, Llama | Onnx):
-            return ""
-        if isinstance(config, Llama) and (path := _own_file(config.model)) is not None:
-            _require(name, path)
-            return f"{path.name}:{path.stat().st_size}"
-        return next(
-            file.sha256 for file in self._files(name, config).model.files if file.role == "model"
-        )
+        return self._builder.fingerprint(name)
 
     def weights(self, name: str) -> tuple[Path, str | None]:
         """The model file of an engine of llama.cpp, and the chat format of ours that it uses in
         place of the file's own. Raises what ``get`` does."""
-        config = self.config(name)
-        if not isinstance(config, Llama):
-            raise EngineFailed(f"engine {name!r} has no model file here: it is no llama.cpp")
-        return self._weights(name, config)
+        return self._builder.weights(name)
 
     async def close(self) -> None:
         """Drain and stop every engine."""
@@ -181,129 +191,56 @@ class EnginePool:
 
     def config(self, name: str, model: str | None = None) -> EngineConfig:
         """Raises EngineFailed where there is none."""
-        if name not in self._configs:
-            raise EngineFailed(f"no engine is named {name!r} in this deployment's configuration")
-        config = self._configs[name]
-        if model is None:
-            return config
-        if isinstance(config, OpenAI | Upstream):
-            return msgspec.structs.replace(config, model=model)
-        raise EngineFailed(f"engine {name!r} serves one model: it cannot be bound to {model!r}")
+        return self._builder.config(name, model)
 
-    async def _build(
-        self, name: str, config: EngineConfig, placement: Placement, *, kept: bool = False
-    ) -> Engine:
-        made = await engine_class(config)
-        match config:
-            case Llama():
-                return self._llama(name, config, made, placement, kept=kept)
-            case Onnx():
-                files = self._files(name, config)
-                await self._budget.reserve(_Resident(name), files.size_bytes)
-                return made(name, config, files, placement)
-            case _:
-                return made(name, config)
-
-    def _llama(
-        self,
-        name: str,
-        config: Llama,
-        made: "type[LlamaEngine]",
-        placement: Placement,
-        *,
-        kept: bool,
-    ) -> Engine:
-        path, template = self._weights(name, config)
-        return made(
-            name,
-            config,
-            path,
-            template=template,
-            budget=self._budget,
-            placement=placement,
-            kept=kept,
+    async def _build_on_demand(self, key: "_Key") -> Engine:
+        config = self.config(key.name, key.model)
+        if key.adapter is None:
+            return await self._builder.build(key.name, config, self._placement)
+        await self._make_place()
+        label = f"{key.name} with {key.adapter.rpartition('/')[2]}"
+        return await self._builder.build(
+            key.name, config, self._placement, label=label, adapter=key.adapter
         )
 
-    def _weights(self, name: str, config: Llama) -> tuple[Path, str | None]:
-        if (path := _own_file(config.model)) is not None:
-            _require(name, path)
-            return path, None
-        files = self._files(name, config)
-        return files.paths["model"], files.model.template
-
-    def _files(self, name: str, config: Llama | Onnx) -> ModelFiles:
-        try:
-            files = self._store.find(config.model)
-        except UnknownModel as error:
-            raise EngineFailed(f"engine {name!r}: {error}") from error
-        if files is None:
-            raise EngineNotReady(
-                f"the files of engine {name!r} are not on this machine yet; "
-                f"fetch them with: outcrop models pull {config.model}"
-            )
-        if files.model.kind != _kind(config):
-            raise EngineFailed(
-                f"engine {name!r}: {config.model!r} is a model of kind {files.model.kind!r}"
-            )
-        return files
+    async def _make_place(self) -> None:
+        """For one more engine with an adapter. Raises EngineBusy where each of them answers."""
+        fitted = [(key, one) for key, one in self._engines.items() if key.adapter is not None]
+        if len(fitted) < _MOST_FITTED:
+            return
+        for key, engine in fitted:
+            if not isinstance(engine, Gated) or engine.gate.idle:
+                del self._engines[key]
+                await engine.close()
+                return
+        raise EngineBusy(f"{len(fitted)} custom models are answering requests on demand")
 
     def _describe(self, name: str, config: EngineConfig) -> EngineStatus:
-        engines = [engine for (used, _), engine in self._engines.items() if used == name]
+        engines = [engine for key, engine in self._engines.items() if key.name == name]
         is_embedded = isinstance(config, Llama)
         embedded = cast("list[LlamaEngine]", engines if is_embedded else [])
-        problem = self._problem(name, config)
+        problem = self._builder.problem(name, config)
         return EngineStatus(
             name=name,
-            kind=_kind(config),
+            kind=kind_of(config),
             model=str(getattr(config, "model", None) or ""),
             ready=not problem,
             loaded=any(engine.is_loaded for engine in embedded) if is_embedded else bool(engines),
             running=sum(engine.gate.running for engine in embedded),
             waiting=sum(engine.gate.waiting for engine in embedded),
-            memory_bytes=self._budget.held_by(name),
+            memory_bytes=sum(
+                self._budget.held_by(one) for one in {name, *(engine.name for engine in engines)}
+            ),
             problem=problem,
             failure=self._failures[name].reason if name in self._failures else "",
         )
 
-    def _problem(self, name: str, config: EngineConfig) -> str:
-        if not isinstance(config, Llama | Onnx):
-            return ""
-        try:
-            if isinstance(config, Llama) and (path := _own_file(config.model)) is not None:
-                _require(name, path)
-            else:
-                self._files(name, config)
-        except (EngineFailed, EngineNotReady) as error:
-            return str(error)
-        return ""
 
-
-class _Resident:
-    """Memory that is held until the pool closes."""
-
-    idle = False
-    last_used = 0.0
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    async def unload(self) -> None:
-        raise RuntimeError(f"{self.name} was taken for idle")
+class _Key(NamedTuple):
+    name: str
+    model: str | None
+    adapter: str | None
 
 
 def _is_unnamed_upstream(config: EngineConfig | None) -> bool:
     return isinstance(config, Upstream) and config.model is None
-
-
-def _kind(config: EngineConfig) -> str:
-    return str(type(config).__struct_config__.tag)
-
-
-def _own_file(model: str) -> Path | None:
-    """The path, if ``model`` is one and not a known name."""
-    return Path(model).expanduser() if model.endswith(".gguf") or "/" in model else None
-
-
-def _require(name: str, path: Path) -> None:
-    if not path.is_file():
-        raise EngineNotReady(f"the model file of engine {name!r} is missing: {path}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from outcrop.config import Scripted
 from outcrop.engines import script
+from outcrop.engines.fitting import Fitting
 from outcrop.engines.honours import PARAMETERS, honours
 from outcrop.engines.lift import Vectors, lift
 from outcrop.engines.protocol import EngineError
@@ -34,7 +35,8 @@ _DELTAS = (TextDelta, ReasoningDelta, ToolUseDelta)
 
 
 class ScriptedEngine:
-    """``started``, ``finished``, ``cancelled`` and ``failed`` count generations."""
+    """``started``, ``finished``, ``cancelled`` and ``failed`` count generations. With an adapter it
+    answers no otherwise: ``served_by`` alone tells custom models apart."""
 
     HONOURS = honours(
         PARAMETERS,
@@ -50,9 +52,9 @@ class ScriptedEngine:
         },
     )
 
-    def __init__(self, name: str, config: Scripted) -> None:
+    def __init__(self, name: str, config: Scripted, fitting: Fitting | None = None) -> None:
         self.name = name
-        self.served_by = "scripted"
+        self.served_by = f"scripted+{fitting.id}" if fitting else "scripted"
         self.started = 0
         self.finished = 0
         self.cancelled = 0

@@ -7,6 +7,7 @@ longer each time; who asks meanwhile waits with it, or is told when to come back
 import asyncio
 import contextlib
 import logging
+import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,8 +44,12 @@ Reached = TypeVar("Reached", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """``inherited`` are descriptors that the process gets under the same numbers; they are closed
+    here as soon as it has them."""
+
     arguments: Sequence[str]
     environment: Mapping[str, str]
+    inherited: tuple[int, ...] = ()
 
 
 class Launch(Protocol[Reached]):
@@ -219,15 +224,21 @@ class Supervisor(Generic[Endpoint]):
 
 
 async def _spawn(command: Command) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *command.arguments,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(command.environment),
-        # Ctrl-C in the gateway's terminal must not reach the process before requests are drained.
-        start_new_session=True,
-    )
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command.arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(command.environment),
+            pass_fds=command.inherited,
+            # Ctrl-C in the gateway's terminal must not reach the process before requests are
+            # drained.
+            start_new_session=True,
+        )
+    finally:
+        for descriptor in command.inherited:
+            os.close(descriptor)
 
 
 async def send_line(process: asyncio.subprocess.Process, line: bytes) -> None:

@@ -4,7 +4,7 @@ Every connection serves one request: the server's few threads must not wait on i
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -31,8 +31,17 @@ _MAX_EVENT_BYTES = 64 * 2**20
 
 
 class LlamaClient:
-    def __init__(self, name: str, supervisor: Supervisor, timeout_s: float) -> None:
+    """``scales`` are those of the adapters, all of which every request names."""
+
+    def __init__(
+        self,
+        name: str,
+        supervisor: Supervisor,
+        timeout_s: float,
+        scales: Sequence[Mapping[str, int | float]] = (),
+    ) -> None:
         self._name = name
+        self._scales = scales
         self._supervisor = supervisor
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
@@ -81,13 +90,15 @@ class LlamaClient:
 
     async def complete(self, body: Mapping[str, Any]) -> Chunk:
         """One short completion in one piece."""
-        return await self._ask("/completion", {**body, "stream": False}, Chunk)
+        body = {**body, "lora": self._scales, "stream": False}
+        return await self._ask("/completion", body, Chunk)
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncGenerator[Chunk]:
         """Ends with the chunk whose ``stop`` is true. Closing it stops the engine's work."""
+        body = {**body, "lora": self._scales, "stream": True}
         with self._translated():
             async with (
-                self._request("POST", "/completion", {**body, "stream": True}) as response,
+                self._request("POST", "/completion", body) as response,
                 aclosing(_events(response.content)) as events,
             ):
                 async for event in events:

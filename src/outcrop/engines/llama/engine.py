@@ -6,6 +6,7 @@ in two is left out.
 """
 
 import asyncio
+import functools
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
@@ -13,15 +14,17 @@ from pathlib import Path
 
 from outcrop.config import Llama
 from outcrop.engines.budget import MemoryBudget
+from outcrop.engines.fitting import Fitting
 from outcrop.engines.gate import Gate
-from outcrop.engines.gguf import GgufError, GgufModel, read_gguf
 from outcrop.engines.honours import TEXT, honours
+from outcrop.engines.llama.adapter import SCALES
 from outcrop.engines.llama.answer import Answer
 from outcrop.engines.llama.client import LlamaClient
 from outcrop.engines.llama.prompt import PromptToken, cacheable, cut, prompt_tokens, token_ids
 from outcrop.engines.llama.sampling import refuse_unsupported, request_body
 from outcrop.engines.llama.scoring import Scorer
 from outcrop.engines.llama.supervisor import Endpoint, Launch, Supervisor
+from outcrop.engines.llama.weights import Model, Weights
 from outcrop.engines.placement import OnDemand, Placement
 from outcrop.engines.protocol import EngineFailed, EngineNotReady, InputTooLong, Unsupported
 from outcrop.generation import (
@@ -42,27 +45,16 @@ from outcrop.prompting.errors import (
     Unreadable,
 )
 from outcrop.prompting.plain import has_documents
-from outcrop.prompting.templates import ChatTemplate, chatml, jinja
+from outcrop.prompting.templates import ChatTemplate
 from outcrop.prompting.tools import Prepared, prepare
 
 _READY_WAIT_S = 60.0
 _DRAIN_S = 20.0
-# What the engine needs beside weights and cache: buffers of one batch, the vocabulary, itself.
-_OVERHEAD_BYTES = 96 * 2**20
 # Of a slot's connections one streams and one scores; the rest tokenize.
 _HTTP_THREADS_PER_SLOT = 2
 _HTTP_THREADS_MORE = 4
 # So long the system counts what a thread did in its load.
 _LOAD_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """What is known of the model once its file is read."""
-
-    gguf: GgufModel
-    template: ChatTemplate
-    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +68,9 @@ class _Prompt:
 
 
 class LlamaEngine:
-    """``template`` names a format of ours (``chatml``); without, the model's own is used. An engine
-    that is ``kept`` is never unloaded to make room for another."""
+    """``template`` names a format of ours (``chatml``); without, the model's own is used. What is
+    placed to be kept is never unloaded to make room for another. With a ``fitting`` it answers with
+    that adapter on its weights, whose memory it shares with others of the same file."""
 
     HONOURS = honours(
         TEXT,
@@ -108,28 +101,26 @@ class LlamaEngine:
         template: str | None = None,
         budget: MemoryBudget | None = None,
         placement: Placement | None = None,
-        kept: bool = False,
+        fitting: Fitting | None = None,
     ) -> None:
         self.name = name
-        self.served_by = f"llama.cpp/{file.stem}"
+        self._weights = Weights(name, config, file, template, fitting)
+        self.served_by = self._weights.served_by
         self.last_used = 0.0
         self._config = config
-        self._file = file
-        self._template = template
         self._budget = budget
         self._placement = placement or OnDemand()
-        self._kept = kept
         self._threads = 0
-        self._model: _Model | None = None
         self._context: int | None = None
         self._scores: Scorer | None = None
         self._gate = Gate(name, running=config.slots, waiting=config.queue)
-        self._supervisor = Supervisor(name, self._launch(), _READY_WAIT_S)
-        self._client = LlamaClient(name, self._supervisor, config.timeout_s)
+        self._supervisor = Supervisor(name, self._launch(fitting), _READY_WAIT_S)
+        scales = SCALES if fitting else ()
+        self._client = LlamaClient(name, self._supervisor, config.timeout_s, scales)
 
     @property
     def idle(self) -> bool:
-        return self._gate.idle and not self._kept
+        return self._gate.idle and not self._placement.kept
 
     @property
     def gate(self) -> Gate:
@@ -147,7 +138,7 @@ class LlamaEngine:
     @property
     def failure(self) -> str | None:
         """Why the process does not run, where it should."""
-        return self._supervisor.failure
+        return self._weights.refusal or self._supervisor.failure
 
     async def generate(self, generation: Generation) -> AsyncGenerator[Event]:
         async with self._gate.admit():
@@ -161,7 +152,7 @@ class LlamaEngine:
         async with self._gate.admit():
             self.last_used = asyncio.get_running_loop().time()
             with _prompting_errors(self.name):
-                prepared = await _prepare(generation, (await self._load()).template)
+                prepared = await _prepare(generation, (await self._weights.load()).template)
             return len(await token_ids(self._client, prepared.segments))
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
@@ -188,7 +179,7 @@ class LlamaEngine:
 
     async def end_token(self) -> int | None:
         """The token by which the model ends an answer."""
-        return (await self._load()).gguf.eos_id
+        return (await self._weights.load()).gguf.eos_id
 
     async def move(self) -> None:
         """Take up the placement, which has changed: the process is bound anew where its threads
@@ -216,10 +207,10 @@ class LlamaEngine:
         await self.unload()
         await self._client.close()
 
-    def _launch(self) -> Launch:
+    def _launch(self, fitting: Fitting | None) -> Launch:
         config = self._config
         return Launch(
-            model=str(self._file),
+            model=str(self._weights.file),
             context=config.context,
             slots=config.slots,
             threads=self._choose_threads,
@@ -227,6 +218,7 @@ class LlamaEngine:
             gpu_layers=config.gpu_layers,
             http_threads=_HTTP_THREADS_PER_SLOT * config.slots + _HTTP_THREADS_MORE,
             before=self._reserve,
+            adapter=functools.partial(self._weights.read_adapter, fitting) if fitting else None,
         )
 
     def _choose_threads(self) -> int:
@@ -238,28 +230,11 @@ class LlamaEngine:
         return self._placement.threads(self._config.threads, self._threads if worked else 0)
 
     async def _reserve(self) -> None:
-        model = await self._load()
         if self._budget is not None:
-            await self._budget.reserve(self, model.memory_bytes)
-
-    async def _load(self) -> _Model:
-        if self._model is None:
-            self._model = await asyncio.to_thread(self._read)
-        return self._model
-
-    def _read(self) -> _Model:
-        try:
-            gguf = read_gguf(self._file)
-            size = self._file.stat().st_size
-        except (OSError, GgufError) as error:
-            raise EngineFailed(f"engine {self.name!r} cannot read its model: {error}") from error
-        cache = gguf.cache_bytes_per_token * self._config.context * self._config.slots
-        return _Model(
-            gguf, _chat_template(self._template, gguf, self.name), size + cache + _OVERHEAD_BYTES
-        )
+            await self._weights.reserve(self, self._budget)
 
     async def _generate(self, generation: Generation) -> AsyncGenerator[Event]:
-        model = await self._load()
+        model = await self._weights.load()
         refuse_unsupported(generation, model.gguf.vocabulary_size, self.name)
         prepared = await _prepare(generation, model.template)
         prompt = await self._prompt(prepared)
@@ -314,24 +289,13 @@ class LlamaEngine:
             self._context = await self._client.context()
         return self._context
 
-    def _scorer(self, model: _Model) -> Scorer:
+    def _scorer(self, model: Model) -> Scorer:
         if self._scores is None:
             filler = model.gguf.eos_id
             if filler is None:
                 raise EngineFailed(f"the model of engine {self.name!r} names no end-of-text token")
             self._scores = Scorer(self._client, model.gguf.vocabulary_size, filler)
         return self._scores
-
-
-def _chat_template(template: str | None, gguf: GgufModel, engine: str) -> ChatTemplate:
-    if template == "chatml":
-        return chatml()
-    if template is not None or gguf.chat_template is None:
-        raise EngineFailed(f"engine {engine!r} has no chat template {template or ''}")
-    try:
-        return jinja(gguf.chat_template, gguf.bos_token, gguf.eos_token, gguf.control_tokens)
-    except TemplateError as error:
-        raise EngineFailed(f"engine {engine!r}: {error}") from error
 
 
 async def _prepare(generation: Generation, template: ChatTemplate) -> Prepared:

@@ -19,7 +19,9 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """``address`` once the model is loaded, or the reason why it is not."""
+    """``address`` once the model is loaded, or the reason why it is not. ``adapter`` is the number
+    of the descriptor that the adapter was loaded from, if there is one."""
 
     address: str = ""
+    adapter: int | None = None
     error: str = ""

@@ -1,7 +1,8 @@
 """The engine process: llama.cpp's own HTTP server and nothing else.
 
-Run as ``python -m outcrop.engines.llama.process``. Line one of stdin is its ``Parameters``, line
-one of stdout the ``Report``. It lives exactly as long as its parent, which keeps stdin open.
+Run as ``python -m outcrop.engines.llama.process [ADAPTER]``, the number of the descriptor that an
+adapter is read from. Line one of stdin is its ``Parameters``, line one of stdout the ``Report``. It
+lives exactly as long as its parent, which keeps stdin open.
 """
 
 import importlib
@@ -15,6 +16,7 @@ import msgspec
 
 from outcrop.engines.llama.parameters import Parameters, Report
 from outcrop.processes.affinity import bind_self
+from outcrop.processes.memory_files import path_in_process
 from outcrop.processes.parent import at_end_of_stdin, die_with
 
 _STDOUT, _STDERR = 1, 2
@@ -32,12 +34,15 @@ def main() -> None:
     bind_self(parameters.cpus)
     die_with(parameters.parent)
     at_end_of_stdin(_exit)
+    adapter = int(sys.argv[1]) if len(sys.argv) > 1 else None
     try:
-        server = _serve(parameters)
+        server = _serve(parameters, adapter)
     except (RuntimeError, ValueError) as error:
         _report(out, Report(error=str(error)))
         os._exit(1)
-    _report(out, Report(address=server.listening_address))
+    if adapter is not None:
+        os.close(adapter)
+    _report(out, Report(address=server.listening_address, adapter=adapter))
     threading.Event().wait()
 
 
@@ -51,7 +56,7 @@ def _exit() -> None:
     os._exit(0)
 
 
-def _serve(parameters: Parameters) -> Any:
+def _serve(parameters: Parameters, adapter: int | None) -> Any:
     # Imported by name because it has no types, and only here because it is large.
     engine: Any = importlib.import_module("xllamacpp")
     settings: Any = engine.CommonParams()
@@ -76,7 +81,17 @@ def _serve(parameters: Parameters) -> Any:
     settings.endpoint_slots = True
     settings.ui = False
     settings.verbosity = _VERBOSITY
+    if adapter is not None:
+        _fit(engine, settings, path_in_process(adapter))
     return engine.Server(settings)
+
+
+def _fit(engine: Any, settings: Any, path: str) -> None:
+    settings.lora_adapters = [engine.CommonAdapterLoraInfo(path, 1.0)]
+    # Every adapter has a process of its own, and all of them the base's pages in common: so its
+    # weights stay as they are mapped, and are not copied into the layout that this CPU likes best.
+    settings.load_mode = engine.llama_load_mode.LLAMA_LOAD_MODE_MMAP
+    settings.no_extra_bufts = True
 
 
 if __name__ == "__main__":

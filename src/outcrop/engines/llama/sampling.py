@@ -25,7 +25,6 @@ _NEUTRAL: dict[str, Any] = {
     "post_sampling_probs": False,
     "n_keep": 0,
     "stop": (),
-    "lora": (),
 }
 # The largest unsigned 32-bit number asks llama.cpp for a random seed.
 _RANDOM_SEED = 2**32 - 1

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from outcrop.engines.llama.adapter import AdapterMissing, require_adapter
 from outcrop.engines.llama.parameters import Parameters, Report
 from outcrop.engines.protocol import EngineFailed, EngineNotReady
+from outcrop.processes.memory_files import NoMemoryFiles, memory_file, path_in_process
 from outcrop.processes.supervisor import (
     Command,
     NotStarted,
@@ -31,7 +33,8 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run. ``before`` is awaited before every start and may refuse it."""
+    """What to run. ``before`` is awaited before every start and may refuse it, and so may
+    ``adapter``, which reads what is put on the model's weights."""
 
     model: str
     context: int
@@ -41,12 +44,20 @@ class Launch:
     gpu_layers: int
     http_threads: int
     before: Callable[[], Awaitable[None]]
+    adapter: Callable[[], Awaitable[bytes]] | None = None
 
     async def prepare(self) -> Command:
         await self.before()
         # Its abort would otherwise look for a debugger to run.
         environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
-        return Command((sys.executable, "-m", "outcrop.engines.llama.process"), environment)
+        arguments = (sys.executable, "-m", "outcrop.engines.llama.process")
+        if self.adapter is None:
+            return Command(arguments, environment)
+        try:
+            file = await memory_file("adapter", await self.adapter())
+        except (NoMemoryFiles, OSError) as error:
+            raise EngineFailed(f"an adapter cannot be given to llama.cpp here: {error}") from error
+        return Command((*arguments, str(file)), environment, (file,))
 
     async def greet(self, process: asyncio.subprocess.Process) -> Endpoint:
         parameters = Parameters(
@@ -67,6 +78,8 @@ class Launch:
         report = msgspec.json.decode(line, type=Report) if line.endswith(b"\n") else Report()
         if not report.address:
             raise NotStarted(report.error)
+        if self.adapter is not None or report.adapter is not None:
+            await _require_adapter(report, parameters.api_key)
         return Endpoint(report.address, parameters.api_key)
 
 
@@ -83,3 +96,12 @@ class Supervisor(ProcessSupervisor[Endpoint]):
             raise EngineNotReady(str(error)) from error
         except ProcessFailed as error:
             raise EngineFailed(str(error)) from error
+
+
+async def _require_adapter(report: Report, api_key: str) -> None:
+    if report.adapter is None:
+        raise NotStarted("it was given an adapter and knows of none")
+    try:
+        await require_adapter(report.address, api_key, path_in_process(report.adapter))
+    except AdapterMissing as error:
+        raise NotStarted(str(error)) from error

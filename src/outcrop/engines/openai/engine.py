@@ -12,8 +12,11 @@ from typing import Any
 import msgspec
 
 from outcrop.config import OpenAI
+from outcrop.engines.fitting import Fitting
 from outcrop.engines.gate import Gate
 from outcrop.engines.openai import embeddings, peers, request as rendering
+from outcrop.engines.openai.adapter import LoadedAdapter
+from outcrop.engines.openai.failures import UnknownModel
 from outcrop.engines.openai.honours import HONOURS
 from outcrop.engines.openai.http import Client
 from outcrop.engines.openai.messages import has_media, messages, only_text
@@ -36,16 +39,27 @@ class _Prompt(msgspec.Struct):
 
 
 class OpenAIEngine:
-    """``model`` is its name at the server, else ``config.model``, else the server's first one."""
+    """``model`` is its name at the server, else ``config.model``, else the server's first one. With
+    a ``fitting`` it is the base, and the adapter is what is asked."""
 
     HONOURS = HONOURS
 
-    def __init__(self, name: str, config: OpenAI, model: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: OpenAI,
+        model: str | None = None,
+        fitting: Fitting | None = None,
+    ) -> None:
         self.name = name
         self._model = model or config.model
-        self.served_by = f"openai/{self._model}" if self._model else "openai"
+        self._suffix = f"+{fitting.id}" if fitting else ""
+        self.served_by = (f"openai/{self._model}" if self._model else "openai") + self._suffix
         self._config = config
         self._client = Client(name, config)
+        self._adapter = (
+            LoadedAdapter(name, self._client, fitting, config.lora_dir) if fitting else None
+        )
         self._gate = Gate(name, running=config.queue, waiting=0)
         self._peer: peers.Peer | None = None
         self._recognizing = asyncio.Lock()
@@ -59,7 +73,7 @@ class OpenAIEngine:
             peer, model = await self._recognize()
             body = await self._render(generation, model, peer)
             try:
-                async with aclosing(self._stream(generation, body)) as events:
+                async with aclosing(self._answer(generation, body)) as events:
                     async for event in events:
                         yield event
             except InputTooLong as error:
@@ -67,7 +81,7 @@ class OpenAIEngine:
                 left = error.limit - error.received
                 if left <= 0 or left >= body[peer.max_tokens]:
                     raise
-                async for event in self._stream(generation, body | {peer.max_tokens: left}):
+                async for event in self._answer(generation, body | {peer.max_tokens: left}):
                     yield event
 
     async def count_tokens(self, generation: Generation) -> int:
@@ -91,12 +105,16 @@ class OpenAIEngine:
         raise Unsupported("counting tokens", peer.name, self.name)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        if self._adapter is not None:
+            raise Unsupported("embeddings", "by a custom model", self.name)
         async with self._gate.admit():
             _, model = await self._recognize()
             return await embeddings.embed(self._client, model, request, self.name)
 
     async def close(self) -> None:
         self._gate.close()
+        if self._adapter is not None:
+            await self._adapter.unload()
         await self._client.close()
 
     async def _recognize(self) -> tuple[peers.Peer, str]:
@@ -105,7 +123,7 @@ class OpenAIEngine:
                 listed = await self._client.get(f"{self._client.url}/models", peers.ModelList)
                 self._peer = peers.recognize(listed, self._config.url)
                 self._model = self._model or (listed.data[0].id if listed.data else None)
-                self.served_by = f"{self._peer.name}/{self._model}"
+                self.served_by = f"{self._peer.name}/{self._model}{self._suffix}"
         if self._model is None:
             raise EngineFailed(f"{self._config.url} lists no model, and none is configured")
         return self._peer, self._model
@@ -116,6 +134,22 @@ class OpenAIEngine:
             return body | self._truncation(generation, peer)
 
         return await asyncio.to_thread(render) if has_media(generation) else render()
+
+    async def _answer(self, generation: Generation, body: dict[str, Any]) -> AsyncGenerator[Event]:
+        """A server that was started anew has forgotten the adapter, and is given it once more."""
+        if self._adapter is None:
+            async for event in self._stream(generation, body):
+                yield event
+            return
+        loads = await self._adapter.load()
+        body = body | {"model": self._adapter.model}
+        try:
+            async for event in self._stream(generation, body):
+                yield event
+        except UnknownModel:
+            await self._adapter.load(after=loads)
+            async for event in self._stream(generation, body):
+                yield event
 
     async def _stream(self, generation: Generation, body: dict[str, Any]) -> AsyncGenerator[Event]:
         reader, parser = Reader(generation), EventParser()

@@ -18,6 +18,7 @@ from outcrop.engines.protocol import (
 
 SHOWN_CHARACTERS = 500
 
+_NOT_FOUND = 404
 _BY_STATUS: dict[int, type[EngineError]] = {
     408: EngineTimeout,
     429: EngineBusy,
@@ -35,6 +36,10 @@ _RECEIVED = re.compile(
     r"|request \((\d+) tokens\)|Given: (\d+)|contains at least (\d+) input"
     r"|prompt \(length (\d+)\)|input is (\d+) tokens",
 )
+
+
+class UnknownModel(EngineFailed):
+    """The server has no model of the name that it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ def failure(status: int, text: str) -> EngineError:
     length = find_context_length(text) if status in (400, 413, 422) else None
     if length is not None:
         return InputTooLong(length.limit, length.received)
+    if status == _NOT_FOUND and "model" in text:
+        return UnknownModel(f"the server answered {status}: {text}")
     return _BY_STATUS.get(status, EngineFailed)(f"the server answered {status}: {text}")
 
 

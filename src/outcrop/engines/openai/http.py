@@ -46,6 +46,11 @@ class Client:
         async with self.post(url, body) as response:
             return _decode(await _read(response), answer)
 
+    async def tell(self, url: str, body: Any) -> None:
+        """A POST whose answer says nothing more than that it was done."""
+        async with self.post(url, body) as response:
+            await _read(response)
+
     async def get(self, url: str, answer: type[Answer]) -> Answer:
         with _transport_errors():
             async with self._open().get(url) as response:
