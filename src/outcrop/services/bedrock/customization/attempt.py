@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -56,8 +57,6 @@ from outcrop.training.spec import (
 
 log = logging.getLogger(__name__)
 
-_PAUSES_S: Final = (2.0, 10.0)
-"""Before what broke is tried again; after the last of them it is given up."""
 _WRITE_EVERY_S: Final = 2.0
 _ORDER: Final[Sequence[PhaseStatus]] = (
     *("NotStarted", "InProgress", "Stopping"),
@@ -89,28 +88,28 @@ _BREAKING: Final = (
 """What another try may find mended."""
 
 
-class Attempt:
-    """``turns`` are as many as there may be training processes at a time, which run
-    ``command``."""
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What jobs are done with. ``turns`` are as many as there may be training processes at a time,
+    which run ``command``. ``pauses_s`` come before what broke is tried again; after the last of
+    them it is given up."""
 
-    def __init__(
-        self,
-        item: Job,
-        ending: Ending,
-        specs: Specs,
-        capacity: Capacity,
-        turns: asyncio.Semaphore,
-        command: Sequence[str],
-    ) -> None:
+    ending: Ending
+    specs: Specs
+    capacity: Capacity
+    turns: asyncio.Semaphore
+    command: Sequence[str]
+    pauses_s: Sequence[float]
+
+
+class Attempt:
+    def __init__(self, item: Job, means: Means) -> None:
         self._item = item
         self.arn = arn_of(item)
-        self._ending = ending
-        self._specs = specs
-        self._capacity = capacity
-        self._turns = turns
-        self._command = command
-        self._folder = folder_of(specs.config.data_dir, self.arn)
-        self._role = RoleInUse(ending.stores, ServiceRole(item.record.role_arn, self.arn))
+        self._means = means
+        self._ending = means.ending
+        self._folder = folder_of(means.specs.config.data_dir, self.arn)
+        self._role = RoleInUse(means.ending.stores, ServiceRole(item.record.role_arn, self.arn))
         self._run: TrainingRun | None = None
         self._last: Progress | None = None
         self._written_at = 0.0
@@ -141,7 +140,7 @@ class Attempt:
 
     async def _try(self) -> None:
         try:
-            for pause_s in (*_PAUSES_S, None):
+            for pause_s in (*self._means.pauses_s, None):
                 try:
                     await self._once()
                 except _BREAKING as error:
@@ -160,7 +159,7 @@ class Attempt:
         await asyncio.to_thread(_make_folder, self._folder)
         self._is_over = False
         storage = await self._validate()
-        async with self._turns:
+        async with self._means.turns:
             await self._download(storage)
             ended = await self._train(await self._spec())
         if isinstance(ended, Stopped):
@@ -199,8 +198,8 @@ class Attempt:
     async def _download(self, storage: JobStorage) -> None:
         for source in sources_of(self._item.record, self._folder):
             if not await asyncio.to_thread(source.path.exists):
-                most = self._specs.file_bytes(source, self._item.place)
-                quota = self._specs.name_of(source.file_quota)
+                most = self._means.specs.file_bytes(source, self._item.place)
+                quota = self._means.specs.name_of(source.file_quota)
                 await storage.download(source.uri, source.path, most, quota)
 
     async def _spec(self) -> TrainingSpec:
@@ -211,10 +210,10 @@ class Attempt:
             key = await open_data_key(self._ending.background, self._item.record.data_key)
         except KeyUnavailable as error:
             raise JobRefused(str(error)) from error
-        return self._specs.make(self._item, model, key, len(self._free_cpus()))
+        return self._means.specs.make(self._item, model, key, len(self._free_cpus()))
 
     async def _train(self, spec: TrainingSpec) -> Trained | Stopped:
-        async with run_training(spec, cpus=self._free_cpus(), command=self._command) as run:
+        async with run_training(spec, cpus=self._free_cpus(), command=self._means.command) as run:
             self._run = run
             try:
                 async with aclosing(run.reports()) as reports:
@@ -288,7 +287,7 @@ class Attempt:
         self._item = await change_job(transaction, self._ending.events, current, now, **fields)
 
     def _free_cpus(self) -> Sequence[int]:
-        pool = self._capacity.pool()
+        pool = self._means.capacity.pool()
         reserved = {cpu for cpus in pool.reserved.values() for cpu in cpus}
         return [cpu for cpu in pool.cpus if cpu not in reserved]
 

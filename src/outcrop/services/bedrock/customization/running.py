@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from outcrop.capacity.capacity import Capacity
 from outcrop.jobs.queue import Job as QueuedJob, JobKind
-from outcrop.services.bedrock.customization.attempt import Attempt, GivenUp
+from outcrop.services.bedrock.customization.attempt import Attempt, GivenUp, Means
 from outcrop.services.bedrock.customization.ending import INTERNAL, Ending, Job
 from outcrop.services.bedrock.customization.kinds import CUSTOMIZE
 from outcrop.services.bedrock.customization.refusals import JobRefused
@@ -27,6 +27,7 @@ from outcrop.training.runner import COMMAND
 log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 1.0
+_PAUSES_S: Final = (2.0, 10.0)
 _ATTEMPTS: Final = 10
 """Each is a death of this server while the job ran: what breaks by itself is counted elsewhere."""
 _AT_ONCE: Final = 256
@@ -34,21 +35,22 @@ _AT_ONCE: Final = 256
 
 
 def job_kinds(
-    ending: Ending, specs: Specs, capacity: Capacity, command: Sequence[str] = COMMAND
+    ending: Ending,
+    specs: Specs,
+    capacity: Capacity,
+    *,
+    command: Sequence[str] = COMMAND,
+    pauses_s: Sequence[float] = _PAUSES_S,
 ) -> Mapping[str, JobKind]:
-    """``command`` is the training process."""
     turns = asyncio.Semaphore(specs.config.training.jobs_at_once)
-    jobs = _Customizing(ending, specs, capacity, turns, command)
+    jobs = _Customizing(ending, Means(ending, specs, capacity, turns, command, pauses_s))
     return {CUSTOMIZE: JobKind(jobs.run, jobs.gave_up, attempts=_ATTEMPTS, at_once=_AT_ONCE)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Customizing:
     ending: Ending
-    specs: Specs
-    capacity: Capacity
-    turns: asyncio.Semaphore
-    command: Sequence[str]
+    means: Means
 
     async def run(self, job: QueuedJob) -> None:
         item = await self._find(job.subject)
@@ -65,7 +67,7 @@ class _Customizing:
         await self._clean_up(job.subject)
 
     async def _attempt(self, item: Job) -> None:
-        attempt = Attempt(item, self.ending, self.specs, self.capacity, self.turns, self.command)
+        attempt = Attempt(item, self.means)
         work = attempt.begin()
         try:
             await self._watch(attempt, work)
