@@ -2,14 +2,13 @@
 must be allowed (RUN-182), and with nothing less."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 from in_process import Client, Inside
 from statements import ACCOUNT
+from training_jobs_under_test import job_policy
 
-ROLE_POLICY = Path(__file__).resolve().parents[3] / "shared" / "seed-examples" / "RUN-182.json"
 JOB = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:model-customization-job/anything"
 TAGS = [
     {"Key": "BedrockManaged", "Value": "true"},
@@ -31,27 +30,6 @@ async def network(admin: Client) -> dict[str, str]:
         "sg-Id2": groups[0],
         "sg-Id": groups[1],
     }
-
-
-def job_policy(names: dict[str, str]) -> str:
-    """The document's statements, with their commas as JSON has them, and its blanks filled in."""
-    text = f"[{ROLE_POLICY.read_text(encoding='utf-8')}]"
-    text = text.replace(",\n    ]\n", "\n    ],\n").replace(",\n        }", "\n        }")
-    for name, value in {**names, "region": "us-east-1", "AccountId": ACCOUNT}.items():
-        text = text.replace(f"{{{name}}}", value)
-    return json.dumps({"Version": "2012-10-17", "Statement": json.loads(_mended(text))})
-
-
-def _mended(text: str) -> str:
-    """Some commas of the document are too many, others are missing."""
-    lines = text.splitlines()
-    for at, line in enumerate(lines[:-1]):
-        following = lines[at + 1].strip()
-        if line.endswith(",") and following.startswith(("]", "}")):
-            lines[at] = line[:-1]
-        elif line.strip() in ("]", "}") and following.startswith('"'):
-            lines[at] = f"{line},"
-    return "\n".join(lines)
 
 
 async def denied(client: Client, operation: str, **params: Any) -> str:

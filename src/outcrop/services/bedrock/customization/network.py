@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from outcrop.errors import AWSError, ValidationException
 from outcrop.services.background import Background, VpcPath
-from outcrop.services.bedrock.customization.refusals import JobRefused
+from outcrop.services.bedrock.customization.refusals import JobRefused, may_pass
 from outcrop.services.call import Call
 from outcrop.services.ec2.attaching import (
     INSTANCE_ATTACH,
@@ -44,7 +44,6 @@ JOB_TAG: Final = "BedrockModelCustomizationJobArn"
 _S3: Final = "s3"
 _S3_PORT: Final = 443
 _PROTOCOLS: Final = ("-1", "tcp")
-_SERVER_ERROR: Final = 500
 _ATTEMPTS: Final = 3
 _WAIT_S: Final = 0.5
 _FULL: Final = "InsufficientFreeAddressesInSubnet"
@@ -164,15 +163,15 @@ class _Acting:
         self._role = role
 
     async def ask(self, operation: str, *passing: str, **params: Any) -> Mapping[str, Any]:
-        """Raises ``JobRefused``; an error with a code in ``passing``, or of EC2 itself (500 and
-        above), as it is."""
+        """Raises ``JobRefused``; an error with a code in ``passing``, or that may pass, as it
+        is."""
         try:
             caller = await self._role.caller(datetime.now(UTC))
             return await self._background.perform(caller, "ec2", operation, params)
         except RoleNotAssumable as error:
             raise JobRefused(f"Could not assume provided IAM role. {error}") from error
         except AWSError as error:
-            if error.code in passing or error.status >= _SERVER_ERROR:
+            if error.code in passing or may_pass(error):
                 raise
             raise JobRefused(f"Amazon EC2 perms missing ({operation}): {error.message}") from error
 

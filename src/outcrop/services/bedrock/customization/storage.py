@@ -2,13 +2,13 @@
 the buckets and keys, and that of the VPC endpoint decide.
 
 What the role may not, or what is not there, is a ``JobRefused``; an S3 that fails by itself raises
-its error (status 500 and above) or ``ObjectsError``, and may be asked again.
+its error (``refusals.may_pass``) or ``ObjectsError``, and may be asked again.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -24,7 +24,7 @@ from outcrop.services.bedrock.customization.locations import (
     read_file_uri,
     read_folder_uri,
 )
-from outcrop.services.bedrock.customization.refusals import JobRefused
+from outcrop.services.bedrock.customization.refusals import JobRefused, may_pass
 from outcrop.services.call import RawAnswer
 from outcrop.services.service_roles import RoleInUse, RoleNotAssumable
 from outcrop.stores.bucket_records import Bucket, bucket_place
@@ -35,7 +35,6 @@ WRITE_CHECK: Final = ".write_access_check_file.tmp"
 _WRITE_CHECK_BODY: Final = (
     b"Amazon Bedrock wrote this to see whether the job's role may write here."
 )
-_SERVER_ERROR: Final = 500
 _CHANGED: Final = 412
 _ATTEMPTS: Final = 5
 _WAIT_S: Final = 0.2
@@ -63,10 +62,8 @@ class JobStorage:
         """Whether the role may list and read the file, which is there: its size in bytes."""
         place = read_file_uri(uri)
         await self._check_region(place, _unreadable(place))
-        try:
+        with _told(_unreadable(place)):
             answer = await self._fetch("HeadObject", place)
-        except AWSError as error:
-            raise _refused(_unreadable(place), error) from error
         async with aclosing(_pieces(answer)) as pieces:
             async for _ in pieces:
                 pass
@@ -82,12 +79,10 @@ class JobStorage:
         deletion = Access("s3:DeleteObject", object_arn(self._region, place.bucket, place.key))
         if await self._background.may(caller, deletion, path=self._path):
             params = {"Bucket": place.bucket, "Key": place.key}
-            try:
+            with _told(_unwritable(place)):
                 await self._background.perform(
                     caller, "s3", "DeleteObject", params, path=self._path
                 )
-            except AWSError as error:
-                raise _refused(_unwritable(place), error) from error
 
     async def download(self, uri: str, path: Path, most_bytes: int, quota_name: str) -> int:
         """Its size in bytes. The file at ``path`` is there once it is whole; what was begun before
@@ -131,12 +126,10 @@ class JobStorage:
         await self._check_region(place, _unwritable(place))
         params: Mapping[str, Any] = {"Bucket": place.bucket, "Key": place.key}
         caller = await self._caller()
-        try:
+        with _told(_unwritable(place)):
             await self._background.perform(
                 caller, "s3", "PutObject", params, body=data, path=self._path
             )
-        except AWSError as error:
-            raise _refused(_unwritable(place), error) from error
 
     async def _may_list(self, place: Location) -> bool:
         """On the bucket, or on the data's own URI, as the documents' policies have it."""
@@ -193,17 +186,15 @@ class _Download:
         for attempt in range(_ATTEMPTS):
             await asyncio.sleep(_WAIT_S * attempt)
             try:
-                if await self._read():
-                    return self._done_bytes
-                failure = None
+                with _told(_unreadable(self._place), _CHANGED):
+                    if await self._read():
+                        return self._done_bytes
             except ObjectsError as error:
                 failure = error
             except AWSError as error:
+                failure = error
                 if error.status == _CHANGED:
                     await self._begin_anew()
-                elif error.status < _SERVER_ERROR:
-                    raise _refused(_unreadable(self._place), error) from error
-                failure = error
         raise failure or ServiceError(
             "ServiceUnavailable", "The object was cut off again and again.", status=503
         )
@@ -283,10 +274,14 @@ def _unwritable(place: Location) -> str:
     )
 
 
-def _refused(sentence: str, error: AWSError) -> Exception:
-    """The documents' sentence; where more is to be said than that S3 denied it, with the reason."""
-    if error.status >= _SERVER_ERROR:
-        return error
-    if "perform: s3:" in error.message or error.message == "Access Denied":
-        return JobRefused(sentence)
-    return JobRefused(f"{sentence}. {error.message}")
+@contextmanager
+def _told(sentence: str, *passing: int) -> Generator[None]:
+    """The documents' sentence; where more is to be said than that S3 denied it, with the reason.
+    Errors with a status in ``passing`` stay as they are, and those that may pass."""
+    try:
+        yield
+    except AWSError as error:
+        if may_pass(error) or error.status in passing:
+            raise
+        is_s3 = "perform: s3:" in error.message or error.message == "Access Denied"
+        raise JobRefused(sentence if is_s3 else f"{sentence}. {error.message}") from error
