@@ -69,7 +69,7 @@ class Bench:
         }
         return {name: value for name, value in asked.items() if value is not None}
 
-    async def create(self, client: Client | None = None, **params: Any) -> str:
+    async def create(self, client: Client | None = None, /, **params: Any) -> str:
         """Its ARN."""
         answer = await (client or self.admin).ask(
             "bedrock", "CreateModelCustomizationJob", **self.request(**params)
@@ -89,12 +89,12 @@ class Bench:
         return [each["jobName"] for each in answer["modelCustomizationJobSummaries"]]
 
     async def ask(
-        self, operation: str, client: Client | None = None, **params: Any
+        self, operation: str, client: Client | None = None, /, **params: Any
     ) -> dict[str, Any]:
         return await (client or self.admin).ask("bedrock", operation, **params)
 
     async def refusal(
-        self, operation: str = "", client: Client | None = None, **params: Any
+        self, operation: str = "", client: Client | None = None, /, **params: Any
     ) -> tuple[str, str]:
         """Code and message, of a request for a job where no other operation is named."""
         asked = (

@@ -64,8 +64,10 @@ def model(model_id: str) -> Model:
     return found
 
 
-def read(model_id: str, *, is_validated: bool = False, **given: str) -> dict[str, str]:
-    return read_hyperparameters(model(model_id), given, is_validated=is_validated)
+def read(
+    model_id: str, given: dict[str, str] | None = None, *, is_validated: bool = False
+) -> dict[str, str]:
+    return read_hyperparameters(model(model_id), given or {}, is_validated=is_validated)
 
 
 @pytest.mark.parametrize(("model_id", "name", "least", "greatest"), RANGES)
@@ -74,12 +76,12 @@ def test_the_ends_of_a_range_are_in_it_and_what_lies_beyond_is_not(
 ) -> None:
     is_whole = name != "learningRate"
     for text in (least, greatest):
-        assert read(model_id, **{name: text})[name] == text
+        assert read(model_id, {name: text})[name] == text
     below = str(int(least) - 1) if is_whole else str(float(least) / 2)
     above = str(int(greatest) + 1) if is_whole else str(float(greatest) * 1.01)
     for text in (above, *([] if float(least) == 0 else [below])):
         with pytest.raises(ValidationException, match=f"'{name}' is .* out of its range"):
-            read(model_id, **{name: text})
+            read(model_id, {name: text})
 
 
 @pytest.mark.parametrize("model_id", TEXT_BASES)
@@ -99,7 +101,7 @@ def test_the_documents_values_are_what_training_is_told() -> None:
         "learningRate": "0.005",
         "learningRateWarmupSteps": "0",
     }
-    assert read(EXPRESS, **given) == given
+    assert read(EXPRESS, given) == given
     assert settings_of(given, rank=4, alpha=8) == Settings(
         epochs=1, batch_size=1, learning_rate=0.005, warmup_steps=0, rank=4, alpha=8
     )
@@ -109,23 +111,23 @@ def test_the_documents_values_are_what_training_is_told() -> None:
 @pytest.mark.parametrize("name", ["epochCount", "learningRate"])
 def test_what_is_no_number_is_refused(name: str, text: str) -> None:
     with pytest.raises(ValidationException, match=f"'{name}' is {re.escape(repr(text))}"):
-        read(EXPRESS, **{name: text})
+        read(EXPRESS, {name: text})
 
 
 @pytest.mark.parametrize("text", ["1.5", "1e0", "1.0"])
 def test_epochs_are_whole(text: str) -> None:
     with pytest.raises(ValidationException, match="Give an integer"):
-        read(EXPRESS, epochCount=text)
+        read(EXPRESS, {"epochCount": text})
 
 
 @pytest.mark.parametrize("text", ["1.00E-05", "1e-5", ".00001", "0.00001", "1", "0", "0."])
 def test_rates_are_written_in_every_way_that_the_documents_do(text: str) -> None:
-    assert read(EXPRESS, learningRate=text)["learningRate"] == text
+    assert read(EXPRESS, {"learningRate": text})["learningRate"] == text
 
 
 def test_an_unknown_name_is_told_with_those_there_are() -> None:
     with pytest.raises(ValidationException) as caught:
-        read("meta.llama2-13b-v1:0:4k", learningRateWarmupSteps="0")
+        read("meta.llama2-13b-v1:0:4k", {"learningRateWarmupSteps": "0"})
     assert caught.value.message == (
         "The hyperparameter 'learningRateWarmupSteps' is unknown for the model "
         "meta.llama2-13b-v1:0:4k, which has epochCount, batchSize, learningRate."
@@ -137,15 +139,15 @@ def test_an_unknown_name_is_told_with_those_there_are() -> None:
 )
 def test_training_does_not_pretend_to_stop_early(name: str, value: str) -> None:
     with pytest.raises(ValidationException, match=f"'{name}' is not supported"):
-        read(COMMAND, **{name: value})
+        read(COMMAND, {name: value})
 
 
 def test_a_share_to_evaluate_with_counts_only_without_validation_data() -> None:
-    assert read(COMMAND, is_validated=True, evalPercentage="20.0")["evalPercentage"] == "20.0"
+    assert read(COMMAND, {"evalPercentage": "20.0"}, is_validated=True)["evalPercentage"] == "20.0"
     with pytest.raises(ValidationException, match="Give validation data"):
-        read(COMMAND, evalPercentage="20.0")
+        read(COMMAND, {"evalPercentage": "20.0"})
     with pytest.raises(ValidationException, match="out of its range"):
-        read(COMMAND, is_validated=True, evalPercentage="51")
+        read(COMMAND, {"evalPercentage": "51"}, is_validated=True)
 
 
 def test_a_model_of_the_operator_s_own_may_say_nothing_of_them() -> None:
@@ -179,7 +181,7 @@ def test_whatever_is_given_is_refused_in_words_or_can_be_trained_with(
     model_id: str, given: dict[str, Any]
 ) -> None:
     try:
-        found = read(model_id, **given)
+        found = read(model_id, given)
     except ValidationException:
         return
     settings = settings_of(found, rank=16, alpha=32)

@@ -210,7 +210,7 @@ async def test_a_role_that_trusts_bedrock_for_other_jobs_is_refused(bench: Bench
 async def test_who_may_not_pass_the_role_gets_no_job(bench: Bench) -> None:
     policy = document(allow("bedrock:*"), allow("kms:*"))
     ann = bench.inside.client(await bench.inside.user(ACCOUNT, "ann", policy))
-    code, message = await bench.refusal(client=ann)
+    code, message = await bench.refusal("", ann)
     assert code == "AccessDeniedException"
     assert "iam:PassRole" in message
     await nothing_is_left(bench)
@@ -318,7 +318,7 @@ async def test_without_leave_for_the_key_there_is_no_job(bench: Bench) -> None:
     key = await make_key(bench.admin, Policy=owned())
     policy = document(allow(["bedrock:*", "iam:PassRole"]))
     ann = bench.inside.client(await bench.inside.user(ACCOUNT, "ann", policy))
-    code, message = await bench.refusal(client=ann, customModelKmsKeyId=key)
+    code, message = await bench.refusal("", ann, customModelKmsKeyId=key)
     assert (code, "kms:" in message) == ("AccessDeniedException", True)
     await nothing_is_left(bench)
 
