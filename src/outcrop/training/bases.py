@@ -1,0 +1,118 @@
+"""The weights that a run trains on. A GGUF file is dequantized once, to the values that llama.cpp
+computes with, and shared by all jobs on it: reading it takes half a minute."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from outcrop.training.checkpoints import write_whole
+from outcrop.training.libraries import Libraries
+from outcrop.training.spec import TrainingSpec
+
+_FORM: Final = 1
+"""Another one where what is written into a folder changes."""
+_CONFIG: Final = "config.json"
+_WEIGHTS: Final = "model.safetensors"
+_CONTENTS: Final = "contents.json"
+# What Transformers notes of where a model came from; the weights are plain numbers now.
+_ORIGIN: Final = ("quantization_config", "_name_or_path")
+
+
+class BaseBroken(Exception):
+    """The base cannot be trained; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """``dtype`` is PyTorch's, of the base's weights and of what is computed with them."""
+
+    device: str
+    dtype: Any
+
+
+def choose_hardware(spec: TrainingSpec, libraries: Libraries) -> Hardware:
+    """16 bits (bfloat16) where the processor multiplies them in hardware, else 32."""
+    torch = libraries.torch
+    has_cuda = bool(torch.cuda.is_available())
+    if spec.device == "cuda" and not has_cuda:
+        raise BaseBroken("The configuration asks for training on CUDA, and there is none here.")
+    if has_cuda and spec.device != "cpu":
+        is_16 = bool(torch.cuda.is_bf16_supported())
+        return Hardware("cuda", torch.bfloat16 if is_16 else torch.float32)
+    has_tiles = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    return Hardware("cpu", torch.bfloat16 if has_tiles else torch.float32)
+
+
+def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> Any:
+    """The model, on its device. Raises BaseBroken."""
+    path = Path(spec.base.source)
+    source = _dequantized(spec, libraries) if path.is_file() else spec.base.source
+    try:
+        model = libraries.transformers.AutoModelForCausalLM.from_pretrained(
+            source, dtype=hardware.dtype, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise BaseBroken(f"Transformers cannot load {spec.base.source}: {error}") from error
+    return model.to(hardware.device)
+
+
+def _dequantized(spec: TrainingSpec, libraries: Libraries) -> str:
+    name = hashlib.sha256(f"{_FORM}\n{spec.base.fingerprint}".encode()).hexdigest()[:32]
+    parent = Path(spec.cache_dir) / "dequantized"
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = parent / name
+    with _alone(parent / f"{name}.lock"):
+        if not _is_whole(folder):
+            partial = parent / f"{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.mkdir(mode=0o700)
+            _dequantize(Path(spec.base.source), partial, libraries)
+            partial.replace(folder)
+    return str(folder)
+
+
+def _dequantize(file: Path, folder: Path, libraries: Libraries) -> None:
+    try:
+        model = libraries.transformers.AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=libraries.torch.float32
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise BaseBroken(f"Transformers cannot read {file.name}: {error}") from error
+    config = model.config.to_dict()
+    for key in _ORIGIN:
+        config.pop(key, None)
+    write_whole(folder / _CONFIG, msgspec.json.encode(config, enc_hook=str))
+    # Tied weights lie in memory once, and are written once: Transformers ties them again.
+    seen = dict[int, str]()
+    tensors = dict[str, Any]()
+    for name, tensor in model.state_dict().items():
+        if seen.setdefault(tensor.data_ptr(), name) == name:
+            tensors[name] = tensor.contiguous()
+    libraries.tensors.save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+    sizes = {name: (folder / name).stat().st_size for name in (_CONFIG, _WEIGHTS)}
+    write_whole(folder / _CONTENTS, msgspec.json.encode(sizes))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        sizes = msgspec.json.decode((folder / _CONTENTS).read_bytes(), type=dict[str, int])
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, msgspec.DecodeError):
+        return False
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Who comes second waits until the first is done; the kernel frees it of one that dies."""
+    with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
