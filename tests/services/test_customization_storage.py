@@ -1,5 +1,6 @@
 """A job's files in S3, as its role: the documents' policies and messages, and large files."""
 
+import asyncio
 import os
 import stat
 import tracemalloc
@@ -315,6 +316,39 @@ async def test_a_file_that_changes_meanwhile_is_read_anew(
     path = tmp_path / "train"
     assert await storage.download(f"s3://{bucket}/train.jsonl", path, 4 * MIB, QUOTA) == 2 * MIB
     assert path.read_bytes() == newer
+
+
+async def test_a_download_that_is_cancelled_leaves_nothing(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = unique("cancelled")
+    await jobs.put(bucket, "train.jsonl", b"x" * 4 * MIB)
+    storage, deployment = await jobs.storage(), jobs.inside.deployment
+    begun = asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    cutting = CuttingStore(deployment.objects.store, 1, wait)
+    monkeypatch.setattr(deployment, "objects", replace(deployment.objects, store=cutting))
+    download = storage.download(f"s3://{bucket}/train.jsonl", tmp_path / "f", 4 * MIB, QUOTA)
+    task = asyncio.ensure_future(download)
+    await begun.wait()
+    assert left_in(tmp_path) == ["f.part"]
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert left_in(tmp_path) == []
+
+
+async def test_an_empty_file_is_one_too(jobs: Jobs, tmp_path: Path) -> None:
+    bucket = unique("nothing")
+    await jobs.put(bucket, "train.jsonl", b"")
+    storage = await jobs.storage()
+    assert await storage.check_read(f"s3://{bucket}/train.jsonl") == 0
+    assert await storage.download(f"s3://{bucket}/train.jsonl", tmp_path / "f", 0, QUOTA) == 0
+    assert left_in(tmp_path) == ["f"]
 
 
 async def test_a_store_that_stays_away_is_no_fault_of_the_job(

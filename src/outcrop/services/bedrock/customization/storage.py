@@ -5,8 +5,6 @@ What the role may not, or what is not there, is a ``JobRefused``; an S3 that fai
 its error (``refusals.may_pass``) or ``ObjectsError``, and may be asked again.
 """
 
-import asyncio
-import os
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
@@ -15,10 +13,10 @@ from typing import Any, Final, cast
 
 from outcrop.authorization.access import Access
 from outcrop.authorization.s3 import bucket_arn, object_arn
-from outcrop.errors import AWSError, ServiceError
+from outcrop.errors import AWSError
 from outcrop.identity import Caller
-from outcrop.objects.protocol import ObjectsError
 from outcrop.services.background import Background, VpcPath
+from outcrop.services.bedrock.customization.downloads import CHANGED, Download
 from outcrop.services.bedrock.customization.locations import (
     Location,
     read_file_uri,
@@ -35,10 +33,6 @@ WRITE_CHECK: Final = ".write_access_check_file.tmp"
 _WRITE_CHECK_BODY: Final = (
     b"Amazon Bedrock wrote this to see whether the job's role may write here."
 )
-_CHANGED: Final = 412
-_ATTEMPTS: Final = 5
-_WAIT_S: Final = 0.2
-_WRITTEN_BYTES: Final = 1 << 20
 
 
 class JobStorage:
@@ -93,18 +87,12 @@ class JobStorage:
             f"The file {place.name} is larger than the {most_bytes} bytes that the quota "
             f"{quota_name!r} allows."
         )
-        part = path.with_name(f"{path.name}.part")
-        descriptor = await asyncio.to_thread(_open, part)
-        try:
-            download = _Download(self, place, descriptor, most_bytes, too_large)
-            size_bytes = await download.run()
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
-        await asyncio.to_thread(part.replace, path)
-        return size_bytes
+
+        async def fetch(**asked: str) -> RawAnswer:
+            with _told(_unreadable(place), CHANGED):
+                return await self._fetch("GetObject", place, **asked)
+
+        return await Download(fetch, path, most_bytes, too_large).run()
 
     async def upload(self, uri: str, name: str, data: bytes) -> str:
         """The URI of what lies below the folder ``uri`` now, encrypted as the bucket's default
@@ -112,10 +100,6 @@ class JobStorage:
         place = read_folder_uri(uri).below(name)
         await self._put(place, data)
         return f"s3://{place.bucket}/{place.key}"
-
-    async def open(self, place: Location, **asked: str) -> RawAnswer:
-        """The object, to be read to its end or closed. Raises AWS's errors."""
-        return await self._fetch("GetObject", place, **asked)
 
     async def _fetch(self, operation: str, place: Location, **asked: str) -> RawAnswer:
         params = {"Bucket": place.bucket, "Key": place.key, **asked}
@@ -159,101 +143,6 @@ class JobStorage:
             return await self._role.caller(datetime.now(UTC))
         except RoleNotAssumable as error:
             raise JobRefused(f"Could not assume provided IAM role. {error}") from error
-
-
-class _Download:
-    """Goes on where a lost connection left it, as long as the object is the same; else anew."""
-
-    def __init__(
-        self,
-        storage: JobStorage,
-        place: Location,
-        descriptor: int,
-        most_bytes: int,
-        too_large: JobRefused,
-    ) -> None:
-        self._storage = storage
-        self._place = place
-        self._descriptor = descriptor
-        self._most_bytes = most_bytes
-        self._too_large = too_large
-        self._tag: str | None = None
-        self._done_bytes = 0
-        self._waiting = bytearray()
-
-    async def run(self) -> int:
-        failure: Exception | None = None
-        for attempt in range(_ATTEMPTS):
-            await asyncio.sleep(_WAIT_S * attempt)
-            try:
-                with _told(_unreadable(self._place), _CHANGED):
-                    if await self._read():
-                        return self._done_bytes
-            except ObjectsError as error:
-                failure = error
-            except AWSError as error:
-                failure = error
-                if error.status == _CHANGED:
-                    await self._begin_anew()
-        raise failure or ServiceError(
-            "ServiceUnavailable", "The object was cut off again and again.", status=503
-        )
-
-    async def _read(self) -> bool:
-        """Whether all of it was read."""
-        asked: dict[str, str] = {}
-        if self._tag is not None:
-            asked = {"IfMatch": self._tag}
-            if self._done_bytes:
-                asked["Range"] = f"bytes={self._done_bytes}-"
-        answer = await self._storage.open(self._place, **asked)
-        self._tag = answer.headers["etag"]
-        whole_bytes = self._done_bytes + int(answer.headers["content-length"])
-        async with aclosing(_pieces(answer)) as pieces:
-            try:
-                async for piece in pieces:
-                    # Not before: a body that is not begun cannot be closed.
-                    if max(whole_bytes, self._done_bytes + len(self._waiting)) > self._most_bytes:
-                        raise self._too_large
-                    await self._take(piece)
-            finally:
-                await self._write()
-        return self._done_bytes == whole_bytes
-
-    async def _take(self, piece: bytes) -> None:
-        self._waiting += piece
-        if len(self._waiting) >= _WRITTEN_BYTES:
-            await self._write()
-
-    async def _write(self) -> None:
-        """Beside the event loop."""
-        data, self._waiting = bytes(self._waiting), bytearray()
-        await asyncio.to_thread(_write_all, self._descriptor, data)
-        self._done_bytes += len(data)
-
-    async def _begin_anew(self) -> None:
-        await asyncio.to_thread(_empty, self._descriptor)
-        self._tag, self._done_bytes, self._waiting = None, 0, bytearray()
-
-
-def _open(path: Path) -> int:
-    """For its owner's eyes. Nothing is written through a link that lies there."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    # What lay there before may have had other permissions.
-    os.fchmod(descriptor, 0o600)
-    return descriptor
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]
-
-
-def _empty(descriptor: int) -> None:
-    os.ftruncate(descriptor, 0)
-    os.lseek(descriptor, 0, os.SEEK_SET)
 
 
 def _pieces(answer: RawAnswer) -> AsyncGenerator[bytes]:
