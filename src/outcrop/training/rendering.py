@@ -6,6 +6,7 @@ reads the prompt (Titan's ``User:`` and ``Bot:`` become turns), the chat templat
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -68,17 +69,21 @@ class Renderer:
 
 def open_renderer(spec: TrainingSpec, chat: ChatFormat) -> Renderer:
     """Raises BaseUnusable."""
-    try:
-        models = load_models([Path(file) for file in spec.catalog])
-    except ConfigError as error:
-        raise BaseUnusable(f"the catalog cannot be read: {error}") from error
-    model = models.by_id.get(spec.model_id)
+    model = _models(spec.catalog).get(spec.model_id)
     if model is None:
         raise BaseUnusable(f"the catalog has no model {spec.model_id}")
     try:
         return Renderer(replace(model, dialect=spec.dialect), _template(spec, chat))
     except NoDialect as error:
         raise BaseUnusable(str(error)) from error
+
+
+@lru_cache(maxsize=1)
+def _models(files: tuple[str, ...]) -> Mapping[str, Model]:
+    try:
+        return load_models([Path(file) for file in files]).by_id
+    except ConfigError as error:
+        raise BaseUnusable(f"the catalog cannot be read: {error}") from error
 
 
 def _template(spec: TrainingSpec, chat: ChatFormat) -> ChatTemplate:

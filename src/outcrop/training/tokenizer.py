@@ -69,6 +69,7 @@ class _GgufTokenizer:
         self.chat = chat
         self.end_id = end_id
         self._words = byte_pairs(metadata)
+        self._size = len(metadata["tokenizer.ggml.tokens"])
         self._named = named_tokens(metadata)
         self._said = tuple(token for token in self._named if token.in_any_text)
 
@@ -90,7 +91,13 @@ class _GgufTokenizer:
         return [[token for fragment in each for token in ids(fragment)] for each in parted]
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [one.ids for one in self._words.encode_batch_fast(texts, add_special_tokens=False)]
+        encoded = self._words.encode_batch_fast(texts, add_special_tokens=False)
+        return [self._known(one.ids) for one in encoded]
+
+    def _known(self, ids: list[int]) -> list[int]:
+        if max(ids, default=0) < self._size:
+            return ids
+        return [token for token in ids if token < self._size]
 
 
 class _JsonTokenizer:
