@@ -16,5 +16,5 @@ def outcrop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.setenv("OUTCROP_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("OUTCROP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OUTCROP_ACCOUNT_ID", "123456789012")
-    names = ("access", "accounts", "billing", "doctor", "env", "keys", "policy", "support", "tls")
-    return build(names)
+    names = ("access", "accounts", "billing", "doctor", "env", "jobs", "keys", "policy")
+    return build((*names, "support", "tls"))

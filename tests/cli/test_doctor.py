@@ -1,5 +1,6 @@
 """``outcrop doctor`` tells what is wrong, and never breaks off over it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,10 @@ def test_a_host_that_is_not_known_is_told(
 def test_the_store_of_objects_is_told(outcrop: typer.Typer) -> None:
     result = CliRunner().invoke(outcrop, ["doctor"])
     assert "ok  objects: " in result.output
+
+
+def test_what_can_be_trained_here_is_told(outcrop: typer.Typer) -> None:
+    result = CliRunner().invoke(outcrop, ["doctor"])
+    assert re.search(
+        r"^ok  training: torch \S+ on .+ GiB of memory available$", result.stdout, re.M
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import typer
 
-from outcrop.cli import doctor_records
+from outcrop.cli import doctor_records, doctor_training
 from outcrop.cli.endpoints import read_endpoints
 from outcrop.cli.findings import Finding
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
@@ -190,4 +190,5 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _objects,
     _redis,
     *doctor_records.CHECKS,
+    *doctor_training.CHECKS,
 )
