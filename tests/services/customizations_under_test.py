@@ -24,7 +24,7 @@ from outcrop.stores.kms_records import KmsGrant
 from outcrop.stores.model_records import CustomModel, ModelAccess
 from outcrop.stores.quota_records import QuotaValue
 from outcrop.stores.resources import Item, Place, Record
-from outcrop.stores.tables import jobs, resources, to_ms
+from outcrop.stores.tables import jobs
 
 EXPRESS = "amazon.titan-text-express-v1"
 VARIANT = f"{EXPRESS}:0:8k"
@@ -149,12 +149,6 @@ class Bench:
             rows = (await connection.scalars(query.order_by(sa.text("rowid")))).all()
         found = [msgspec.json.decode(msgspec.json.decode(row)["event"]) for row in rows]
         return [each for each in found if each["detail-type"].startswith("Model Customization")]
-
-    async def date(self, name: str, moment: datetime) -> None:
-        """As if it had been created then."""
-        query = sa.update(resources).where(resources.c.name == name)
-        async with self.inside.deployment.state.stores.database.write() as connection:
-            await connection.execute(query.values(created_at_ms=to_ms(moment)))
 
 
 @asynccontextmanager
