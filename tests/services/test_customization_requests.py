@@ -216,6 +216,21 @@ async def test_who_may_not_pass_the_role_gets_no_job(bench: Bench) -> None:
     await nothing_is_left(bench)
 
 
+@pytest.mark.parametrize("identifier", [EXPRESS, VARIANT])
+async def test_a_variant_that_is_denied_is_not_had_by_its_model_s_name(
+    bench: Bench, identifier: str
+) -> None:
+    create = "bedrock:CreateModelCustomizationJob"
+    untagged = {"StringNotEquals": {"aws:RequestTag/Team": "ore"}}
+    deny = {"Effect": "Deny", "Action": create, "Resource": BASE_ARN, "Condition": untagged}
+    policy = document(allow("*"), deny)
+    ann = bench.inside.client(await bench.inside.user(ACCOUNT, "ann", policy))
+    code, message = await bench.refusal("", ann, baseModelIdentifier=identifier)
+    assert (code, "explicit deny" in message) == ("AccessDeniedException", True)
+    tags = [{"key": "Team", "value": "ore"}]
+    assert await bench.create(ann, baseModelIdentifier=identifier, jobTags=tags)
+
+
 async def test_names_are_used_once(bench: Bench) -> None:
     await bench.quota(CUSTOMIZATION_JOBS, 10)
     await bench.create()

@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from outcrop.authorization.access import Asked
+from outcrop.authorization.denials import denial
+from outcrop.authorization.table import accesses_of
 from outcrop.catalog.account_arns import (
     custom_model_arn,
     customization_job_arn,
     new_resource_id,
 )
+from outcrop.catalog.arns import foundation_model_arn
 from outcrop.catalog.model import Model
 from outcrop.errors import ConflictException, ServiceQuotaExceededException, ValidationException
 from outcrop.quotas.book import CUSTOM_MODELS, CUSTOMIZATION_JOBS
@@ -59,6 +63,7 @@ async def check_request(call: Call, params: Mapping[str, Any]) -> JobRequest:
     _refuse_unsupported(params)
     base = get_base(call, params["baseModelIdentifier"], type)
     require_access(call, base, call.region)
+    await _require_not_denied(call, params, base)
     name, model_name = params["jobName"], params["customModelName"]
     resource_id = new_resource_id()
     arn = customization_job_arn(call.region, call.account, base.id, resource_id)
@@ -124,6 +129,17 @@ def _require_quota(call: Call, key: str, count: int, state: str) -> None:
         f"{quota.name if quota else key!r}, of which {count} are {state}. Request an increase with "
         "Service Quotas."
     )
+
+
+async def _require_not_denied(call: Call, params: Mapping[str, Any], base: Model) -> None:
+    """Who is denied to customize the variant does not get it by the name of its model."""
+    named = {**params, "baseModelIdentifier": foundation_model_arn(call.region, base.id)}
+    models = call.stores.models
+    asked = Asked(named, call.caller, call.region, call.catalog, call.request, models)
+    for access in accesses_of(call.operation, asked):
+        decision = await call.gateway.decide(call, access)
+        if decision.reason == "explicit-deny":
+            raise denial(call.caller, access, decision)
 
 
 def _refuse_unsupported(params: Mapping[str, Any]) -> None:
