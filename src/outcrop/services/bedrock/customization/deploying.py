@@ -17,6 +17,7 @@ import msgspec
 from outcrop.capacity.rates import START_WAIT_S
 from outcrop.capacity.served_models import model_of_arn
 from outcrop.catalog.catalog import Catalog, NoSuchModel
+from outcrop.engines.fitting import AdapterUnavailable
 from outcrop.engines.pool import EnginePool
 from outcrop.engines.protocol import Engine, EngineFailed, EngineNotReady, Unsupported
 from outcrop.engines.reserved import Process
@@ -58,7 +59,8 @@ class _Deploying:
             return
         try:
             await self._start(item)
-        except (EngineFailed, NoSuchModel) as error:
+        except (AdapterUnavailable, EngineFailed, NoSuchModel) as error:
+            # Nothing that passes by itself.
             await self.fail(job, str(error))
         else:
             await self._settle(job, item)
