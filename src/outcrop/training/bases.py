@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,20 +51,51 @@ def choose_hardware(spec: TrainingSpec, libraries: Libraries) -> Hardware:
     return Hardware("cpu", torch.bfloat16 if has_tiles else torch.float32)
 
 
-def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> Any:
-    """The model, on its device. Raises BaseBroken."""
+class Base:
+    """``model`` is on its device. Its weights may be rounded for training."""
+
+    def __init__(self, model: Any, exact: Path | None, libraries: Libraries) -> None:
+        self.model = model
+        self._parameters = dict[str, Any](model.named_parameters())
+        self._exact = exact
+        self._libraries = libraries
+
+    @contextmanager
+    def exact(self) -> Generator[None]:
+        """Within, the weights are those that llama.cpp computes with, to the last bit. They are
+        pages of their file, which the kernel drops when it needs the memory."""
+        if self._exact is None:
+            yield
+            return
+        weights = self._libraries.tensors.load_file(self._exact)
+        rounded = {name: parameter.data for name, parameter in self._parameters.items()}
+        try:
+            self._put(weights)
+            yield
+        finally:
+            self._put(rounded)
+
+    def _put(self, weights: Mapping[str, Any]) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.data = weights[name]
+
+
+def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> Base:
+    """Raises BaseBroken."""
     path = Path(spec.base.source)
-    source = _dequantized(spec, libraries) if path.is_file() else spec.base.source
+    folder = _dequantized(spec, libraries) if path.is_file() else None
     try:
         model = libraries.transformers.AutoModelForCausalLM.from_pretrained(
-            source, dtype=hardware.dtype, attn_implementation="sdpa"
+            folder or spec.base.source, dtype=hardware.dtype, attn_implementation="sdpa"
         )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise BaseBroken(f"Transformers cannot load {spec.base.source}: {error}") from error
-    return model.to(hardware.device)
+    is_rounded = hardware.dtype != libraries.torch.float32 and hardware.device == "cpu"
+    exact = folder / _WEIGHTS if folder is not None and is_rounded else None
+    return Base(model.to(hardware.device), exact, libraries)
 
 
-def _dequantized(spec: TrainingSpec, libraries: Libraries) -> str:
+def _dequantized(spec: TrainingSpec, libraries: Libraries) -> Path:
     name = hashlib.sha256(f"{_FORM}\n{spec.base.fingerprint}".encode()).hexdigest()[:32]
     parent = Path(spec.cache_dir) / "dequantized"
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -77,7 +108,7 @@ def _dequantized(spec: TrainingSpec, libraries: Libraries) -> str:
             partial.mkdir(mode=0o700)
             _dequantize(Path(spec.base.source), partial, libraries)
             partial.replace(folder)
-    return str(folder)
+    return folder
 
 
 def _dequantize(file: Path, folder: Path, libraries: Libraries) -> None:
@@ -111,7 +142,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path) -> Generator[None]:
     """Who comes second waits until the first is done; the kernel frees it of one that dies."""
     with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -104,12 +104,12 @@ def prepare(
     torch.use_deterministic_algorithms(spec.device == "cpu", warn_only=True)
     hardware = choose_hardware(spec, libraries)
     base = load_base(spec, libraries, hardware)
-    adapter = attach(base, spec.settings, libraries)
+    adapter = attach(base.model, spec.settings, libraries)
     if data.longest() > _LONG_TOKENS:
-        base.gradient_checkpointing_enable({"use_reentrant": False})
+        base.model.gradient_checkpointing_enable({"use_reentrant": False})
     # Refused now rather than after hours.
     pack(spec, adapter)
-    losses = Losses(adapter.base, hardware.device, libraries)
+    losses = Losses(base, hardware.device, libraries)
     run = Run(spec.settings, data.training, data.validation, adapter, losses, world, libraries)
     return adapter, run
 

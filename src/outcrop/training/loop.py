@@ -169,7 +169,8 @@ class Run:
         epoch, rest = divmod(self._done, self._per_epoch)
         if not self._validation or rest or len(self.outcome.validation) == epoch:
             return
-        sums = [self._evaluate(examples, hooks) for examples in self._validation]
+        with self._losses.evaluating():
+            sums = [self._evaluate(examples, hooks) for examples in self._validation]
         losses = tuple(total / max(1, count) for total, count in sums)
         loss = sum(total for total, _ in sums) / max(1, sum(count for _, count in sums))
         self.outcome.validation.append(ValidationPoint(self._done, epoch, loss, losses))
@@ -178,10 +179,9 @@ class Run:
         everything = np.arange(len(examples), dtype=np.int64)
         mine = share(everything, self._world.rank, self._world.size)
         total = self._torch.zeros((), dtype=self._torch.float64)
-        with self._torch.inference_mode():
-            for part in split(examples, mine, _PART_TOKENS):
-                self._check_stop(hooks)
-                total += self._losses.total(pad(examples, part)).item()
+        for part in split(examples, mine, _PART_TOKENS):
+            self._check_stop(hooks)
+            total += self._losses.total(pad(examples, part)).item()
         self._world.all_reduce(total)
         return total.item(), trained_tokens(examples, everything)
 

@@ -38,7 +38,8 @@ class Adapter:
     def files(self, base_name: str) -> Mapping[str, bytes]:
         """As PEFT saves them; the base's name in place of where it lay here."""
         with tempfile.TemporaryDirectory() as folder:
-            self.model.save_pretrained(folder)
+            # Told nothing of embeddings, it would ask the hub whether the vocabulary grew.
+            self.model.save_pretrained(folder, save_embedding_layers=False)
             config = msgspec.json.decode((Path(folder) / CONFIG).read_bytes())
             config["base_model_name_or_path"] = base_name
             return {

@@ -1,8 +1,11 @@
 """The loss of some examples side by side, computed at the positions that carry it and no others:
 of a small model's work, its vocabulary is a fifth at every position."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
+from outcrop.training.bases import Base
 from outcrop.training.batches import Padded
 from outcrop.training.libraries import Libraries
 
@@ -12,15 +15,14 @@ _SHORT_TOKENS: Final = 256
 
 
 class Losses:
-    """``model`` is a language model of Transformers, with or without an adapter in it."""
-
-    def __init__(self, model: Any, device: str, libraries: Libraries) -> None:
+    def __init__(self, base: Base, device: str, libraries: Libraries) -> None:
         self._torch = libraries.torch
-        self._model = model
+        self._base = base
+        self._model = base.model
         self._device = device
         self._positions: Any = None
         self._attention = "sdpa"
-        head = model.get_output_embeddings()
+        head = self._model.get_output_embeddings()
         head.register_forward_pre_hook(self._select)
 
     def total(self, padded: Padded) -> Any:
@@ -35,6 +37,12 @@ class Losses:
         return torch.nn.functional.cross_entropy(
             logits.float(), self._tensor(padded.targets), reduction="sum"
         )
+
+    @contextmanager
+    def evaluating(self) -> Generator[None]:
+        """Nothing is derived within, and everything computed as exactly as the base allows."""
+        with self._torch.no_grad(), self._base.exact():
+            yield
 
     def _select(self, head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         (hidden,) = inputs
