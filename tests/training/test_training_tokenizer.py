@@ -1,5 +1,6 @@
 """The tokenizer gives the tokens that the engine gives, and no text forges a control token."""
 
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from tokenized_texts import blocks, mixtures, write_tiny
+from tokenized_texts import blocks, mixtures, scored, write_tiny
 
 from outcrop.config import Llama
 from outcrop.engines.gguf import read_metadata
 from outcrop.engines.llama.engine import LlamaEngine
+from outcrop.training.scored_pieces import ScoredPieces
 from outcrop.training.tokenizer import BaseUnusable, Tokenizer, open_tokenizer
 from outcrop.training.vocabulary import byte_pairs, named_tokens
 
@@ -88,7 +90,8 @@ async def test_tokens_are_those_of_the_engine(model_file: Path):
 async def test_words_are_split_as_the_engine_splits_them(
     words: str, model_file: Path, tmp_path: Path
 ):
-    write_tiny(tmp_path / "tiny.gguf", read_metadata(model_file), words)
+    metadata = {**read_metadata(model_file), "tokenizer.ggml.pre": words}
+    write_tiny(tmp_path / "tiny.gguf", metadata)
     texts = [*list(blocks())[::8], *mixtures(60)]
     await assert_same(tmp_path / "tiny.gguf", texts)
 
@@ -102,14 +105,50 @@ async def test_tokens_that_a_vocabulary_adds_are_found_in_any_text(
     for added in ("Ġthe", "fox", "the", "Ġfo"):
         kinds[metadata["tokenizer.ggml.tokens"].index(added)] = 4
     kinds[metadata["tokenizer.ggml.tokens"].index("<repo_name>")] = 4
-    write_tiny(tmp_path / "tiny.gguf", {**metadata, "tokenizer.ggml.token_type": kinds}, "smollm")
+    write_tiny(tmp_path / "tiny.gguf", {**metadata, "tokenizer.ggml.token_type": kinds})
     texts = ["a<repo_name>b fox foxes the Ġthe <|im_end|>", "<repo_name>", *mixtures(200)]
     await assert_same(tmp_path / "tiny.gguf", texts)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("prefix", [True, False])
+@pytest.mark.parametrize(
+    ("ties", "more"),
+    [(1, ()), (7, ()), (1, ("e▁t", "e▁"))],
+    ids=["scores", "equal scores", "pieces over spaces"],
+)
+async def test_scored_pieces_are_joined_as_the_engine_joins_them(
+    ties: int, more: tuple[str, ...], prefix: bool, model_file: Path, tmp_path: Path
+):
+    metadata = scored(read_metadata(model_file), ties, more)
+    write_tiny(tmp_path / "tiny.gguf", {**metadata, "tokenizer.ggml.add_space_prefix": prefix})
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    whole = [file.read_text(encoding="utf-8")[:3_000] for file in files]
+    texts = ["aaaaaaa </s> aaaa", "", *list(blocks())[::8], *mixtures(60), *whole]
+    await assert_same(tmp_path / "tiny.gguf", texts)
+
+
+def test_the_piece_with_the_best_score_is_joined_first_and_the_rest_are_bytes():
+    ids = {"▁": 0, "a": 1, "b": 2, "▁a": 3, "ab": 4, "bb": 5}
+    pieces = ScoredPieces(ids, [0, 0, 0, -3.0, -2.0, -2.0], range(100, 356), prefix=True)
+    assert pieces.encode_batch(["a", "ab", "abb", "", " aé"]) == [
+        [3],
+        [0, 4],
+        [0, 4, 2],
+        [],
+        [0, 3, 100 + 0xC3, 100 + 0xA9],
+    ]
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"general.name": "Phi-3 mini"}, "the named tokens of this family are not supported"),
+        ({"tokenizer.ggml.model": "llama"}, "it does not hold a score for every token"),
+        (
+            {"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.0, 0.0, 0.0]},
+            "it does not hold a token for every byte",
+        ),
         ({"tokenizer.ggml.model": "t5"}, "a vocabulary of the kind 't5'"),
         ({"tokenizer.ggml.pre": "tekken"}, "words of the form 'tekken' are not supported"),
         ({"tokenizer.ggml.tokens": None}, "it holds no tokens"),
@@ -145,12 +184,15 @@ def header(metadata: dict[str, Any]) -> bytes:
     return content
 
 
-def typed(value: str | int | list[str]) -> bytes:
+def typed(value: str | int | list[str] | list[float]) -> bytes:
     if isinstance(value, str):
         return number(8, 4) + string(value)
     if isinstance(value, int):
         return number(4, 4) + number(value, 4)
-    return number(9, 4) + number(8, 4) + number(len(value), 8) + b"".join(map(string, value))
+    count = number(9, 4), number(len(value), 8)
+    if isinstance(value[0], float):
+        return count[0] + number(6, 4) + count[1] + struct.pack(f"<{len(value)}f", *value)
+    return count[0] + number(8, 4) + count[1] + b"".join(string(str(one)) for one in value)
 
 
 def string(text: str) -> bytes:

@@ -16,7 +16,7 @@ from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVari
 from tokenizers import Tokenizer as FastTokenizer
 
 from outcrop.engines.gguf import GgufError, GgufModel, read_gguf, read_metadata
-from outcrop.training.vocabulary import Fragment, VocabularyError, byte_pairs, named_tokens, part
+from outcrop.training.vocabulary import Fragment, VocabularyError, named_tokens, part, words_of
 
 _TOKENIZER: Final = "tokenizer.json"
 _CONFIG: Final = "tokenizer_config.json"
@@ -68,36 +68,26 @@ class _GgufTokenizer:
     def __init__(self, metadata: dict[str, Any], chat: ChatFormat, end_id: int) -> None:
         self.chat = chat
         self.end_id = end_id
-        self._words = byte_pairs(metadata)
-        self._size = len(metadata["tokenizer.ggml.tokens"])
+        self._words = words_of(metadata)
         self._named = named_tokens(metadata)
         self._said = tuple(token for token in self._named if token.in_any_text)
 
     def encode(self, text: str, special: bool) -> list[int]:
-        ids: list[int] = []
-        for fragment in part(text, self._named if special else self._said):
-            ids += [fragment] if isinstance(fragment, int) else self._encode([fragment])[0]
-        return ids
+        return self._joined([list(part(text, self._named if special else self._said))])[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         if not self._said:
-            return self._encode(texts)
-        parted = [list(part(text, self._said)) for text in texts]
-        plain = iter(self._encode([one for each in parted for one in each if isinstance(one, str)]))
+            return self._words.encode_batch(texts)
+        return self._joined([list(part(text, self._said)) for text in texts])
+
+    def _joined(self, parted: Sequence[Sequence[Fragment]]) -> list[list[int]]:
+        words = [one for each in parted for one in each if isinstance(one, str)]
+        plain = iter(self._words.encode_batch(words))
 
         def ids(fragment: Fragment) -> list[int]:
             return [fragment] if isinstance(fragment, int) else next(plain)
 
         return [[token for fragment in each for token in ids(fragment)] for each in parted]
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        encoded = self._words.encode_batch_fast(texts, add_special_tokens=False)
-        return [self._known(one.ids) for one in encoded]
-
-    def _known(self, ids: list[int]) -> list[int]:
-        if max(ids, default=0) < self._size:
-            return ids
-        return [token for token in ids if token < self._size]
 
 
 class _JsonTokenizer:

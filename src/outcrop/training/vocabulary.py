@@ -1,14 +1,17 @@
-"""The vocabulary in a GGUF file as a fast tokenizer that gives llama.cpp's tokens.
+"""The vocabulary in a GGUF file: it gives llama.cpp's tokens, or is refused.
 
-llama.cpp first takes the named tokens out of a text, the longest first, then splits the rest into
-words by the patterns of its pre-tokenizer, and joins the bytes of each word by the merges.
+llama.cpp first takes the named tokens out of a text, the longest first. What is between them is of
+one of two kinds: ``gpt2`` splits it into words by a pattern and joins the bytes of each by the
+merges; ``llama`` joins characters by the scores of the pieces they make.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from tokenizers import Regex, Tokenizer as FastTokenizer, models, pre_tokenizers
+
+from outcrop.training.scored_pieces import ScoredPieces
 
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 """Kinds of tokens."""
@@ -46,6 +49,9 @@ _PATTERNS: Final[Mapping[str, str]] = {
 # These take a word that is a token as it is, whatever the merges say.
 _IGNORE_MERGES: Final = frozenset({"llama-bpe", "llama3", "llama-v3"})
 
+# All named tokens of these take the white space behind them, which no file says.
+_STRIPPING: Final = ("phi-3", "phi3")
+
 
 class VocabularyError(Exception):
     pass
@@ -64,25 +70,49 @@ class NamedToken:
 Fragment = str | int
 
 
-def byte_pairs(metadata: Mapping[str, Any]) -> FastTokenizer:
-    """Raises VocabularyError for the kinds whose tokens it could not give exactly.
+class Words(Protocol):
+    """What makes tokens of a text without named tokens."""
 
-    A byte without a token gives an ID behind the vocabulary's: llama.cpp leaves it out, but only
-    once its neighbours are joined, so that they are not joined over it.
-    """
-    kind = metadata.get("tokenizer.ggml.model")
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]: ...
+
+
+def words_of(metadata: Mapping[str, Any]) -> Words:
+    """Raises VocabularyError for the kinds whose tokens it could not give exactly."""
+    if any(one in str(metadata.get("general.name", "")).lower() for one in _STRIPPING):
+        raise VocabularyError("the named tokens of this family are not supported")
+    match metadata.get("tokenizer.ggml.model"):
+        case "gpt2":
+            return _BytePairs(byte_pairs(metadata), len(_strings(metadata, "tokens")))
+        case "llama":
+            return _scored_pieces(metadata)
+        case kind:
+            raise VocabularyError(f"a vocabulary of the kind {kind!r} is not supported")
+
+
+class _BytePairs:
+    def __init__(self, fast: FastTokenizer, size: int) -> None:
+        self._fast = fast
+        self._size = size
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        encoded = self._fast.encode_batch_fast(texts, add_special_tokens=False)
+        return [self._known(one.ids) for one in encoded]
+
+    def _known(self, ids: list[int]) -> list[int]:
+        if max(ids, default=0) < self._size:
+            return ids
+        return [token for token in ids if token < self._size]
+
+
+def byte_pairs(metadata: Mapping[str, Any]) -> FastTokenizer:
+    """A byte without a token gives an ID behind the vocabulary's: llama.cpp leaves it out, but only
+    once its neighbours are joined, so that they are not joined over it."""
     words = metadata.get("tokenizer.ggml.pre")
-    if kind != "gpt2":
-        raise VocabularyError(
-            f"a vocabulary of the kind {kind!r} cannot be trained on, only 'gpt2'"
-        )
     if words not in _PATTERNS:
         raise VocabularyError(
             f"words of the form {words!r} are not supported, only {', '.join(sorted(_PATTERNS))}"
         )
-    vocabulary = {text: index for index, text in enumerate(_strings(metadata, "tokens"))}
-    if len(vocabulary) < len(_strings(metadata, "tokens")):
-        raise VocabularyError("two of its tokens have the same text")
+    vocabulary = _vocabulary(metadata)
     for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
         vocabulary.setdefault(byte, len(vocabulary))
     model = models.BPE(vocabulary, _merges(metadata, vocabulary))
@@ -95,6 +125,18 @@ def byte_pairs(metadata: Mapping[str, Any]) -> FastTokenizer:
         ]
     )
     return tokenizer
+
+
+def _scored_pieces(metadata: Mapping[str, Any]) -> ScoredPieces:
+    vocabulary = _vocabulary(metadata)
+    scores: list[float] = metadata.get("tokenizer.ggml.scores", [])
+    if len(scores) != len(vocabulary):
+        raise VocabularyError("it does not hold a score for every token")
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    if not vocabulary.keys() >= set(bytes_):
+        raise VocabularyError("it does not hold a token for every byte")
+    prefix = metadata.get("tokenizer.ggml.add_space_prefix", True)
+    return ScoredPieces(vocabulary, scores, [vocabulary[byte] for byte in bytes_], prefix=prefix)
 
 
 def named_tokens(metadata: Mapping[str, Any]) -> tuple[NamedToken, ...]:
@@ -126,6 +168,14 @@ def _split(fragment: Fragment, token: NamedToken) -> Iterator[Fragment]:
     for other in others:
         yield token.id
         yield other
+
+
+def _vocabulary(metadata: Mapping[str, Any]) -> dict[str, int]:
+    tokens = _strings(metadata, "tokens")
+    vocabulary = {text: index for index, text in enumerate(tokens)}
+    if len(vocabulary) < len(tokens):
+        raise VocabularyError("two of its tokens have the same text")
+    return vocabulary
 
 
 def _merges(metadata: Mapping[str, Any], vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
