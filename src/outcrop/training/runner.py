@@ -225,7 +225,7 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 def _ended(code: int) -> str:
     if code >= 0:
-        return f"ended with status {code} and no word"
+        return f"ended with status {code} before its final report"
     try:
         name = signal.Signals(-code).name
     except ValueError:
