@@ -148,6 +148,12 @@ class Sealer(Protocol):
     def open(self, envelope: bytes, context: bytes) -> bytes: ...
 
 
+class KeySource(Sealer, Protocol):
+    """Gives keys of their own for other purposes, the same each time."""
+
+    def derive(self, purpose: bytes) -> bytes: ...
+
+
 def user_arn(account: str, name: str, path: str = "/") -> str:
     return f"arn:aws:iam::{account}:user{path}{name}"
 

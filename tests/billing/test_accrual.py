@@ -14,6 +14,7 @@ from hypothesis import given, strategies as st
 from outcrop.billing.accrual import Accrual, accrue_in, pending
 from outcrop.billing.ledger import Line, read_lines, read_tags
 from outcrop.billing.prices import hourly_price, reserved_cost
+from outcrop.security.masterkey import MasterKey
 from outcrop.stores.database import Database
 from outcrop.stores.model_records import ModelUnit, ProvisionedModel, ProvisionedStatus
 from outcrop.stores.resources import Item, Place, Resources
@@ -28,7 +29,7 @@ PLACE = Place(ACCOUNT, "us-east-1", "mine")
 @pytest.fixture
 async def stored(tmp_path: Path) -> AsyncIterator[Resources]:
     database = await Database.open(tmp_path / "outcrop.db")
-    yield Resources(database)
+    yield Resources(database, MasterKey(bytes(32)))
     await database.close()
 
 
@@ -142,7 +143,7 @@ async def test_deletion_counts_the_last_part_and_keeps_what_was_counted(stored: 
     assert await seconds_of(stored) == 7 * 60
     async with stored.reading() as view:
         assert (await view.connection.execute(sa.select(accruals))).all() == []
-        assert await read_tags(view.connection, [ARN]) == {ARN: {"team": "one"}}
+        assert await read_tags(view, [ARN]) == {ARN: {"team": "one"}}
 
 
 async def test_a_deletion_that_is_rolled_back_counts_nothing(stored: Resources) -> None:
@@ -163,7 +164,7 @@ async def test_two_processes_that_count_at_once_count_once(
 ) -> None:
     await buy(stored)
     other = await Database.open(tmp_path / "outcrop.db")
-    both = [Accrual(stored), Accrual(Resources(other))]
+    both = [Accrual(stored), Accrual(Resources(other, MasterKey(bytes(32))))]
     for minutes in range(1, 11):
         now = START + timedelta(minutes=minutes)
         await asyncio.gather(*(each.accrue(now) for each in both))

@@ -13,6 +13,7 @@ from outcrop.billing.prices import Prices, training_prices
 from outcrop.billing.report import Month, grouped, grouped_by_tag, read_month
 from outcrop.billing.training import count_tokens
 from outcrop.catalog.load import load_models
+from outcrop.security.masterkey import MasterKey
 from outcrop.stores.customization_records import CustomizationJob, TrainingProgress
 from outcrop.stores.database import Database
 from outcrop.stores.model_records import DataKey
@@ -42,7 +43,7 @@ JOB = CustomizationJob(
 @pytest.fixture
 async def stored(tmp_path: Path) -> AsyncIterator[Resources]:
     database = await Database.open(tmp_path / "outcrop.db")
-    resources = Resources(database)
+    resources = Resources(database, MasterKey(bytes(32)))
     async with resources.writing() as transaction:
         await transaction.add(JOB, PLACE, arn=ARN, tags={"team": "red"})
     yield resources

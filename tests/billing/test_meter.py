@@ -13,9 +13,12 @@ from outcrop.billing.ledger import Line, read_lines
 from outcrop.billing.meter import OTHERS, LedgerMeter
 from outcrop.billing.prices import Prices
 from outcrop.billing.usage import UsageKey
+from outcrop.security.masterkey import MasterKey
 from outcrop.stores.database import Database
 from outcrop.stores.failures import StoreError
+from outcrop.stores.resources import Resources
 
+KEY = MasterKey(bytes(32))
 ACCOUNT = "123456789012"
 MODEL = "anthropic.claude-v2"
 PRICES = {MODEL: Prices(Decimal("0.008"), Decimal("0.024"))}
@@ -63,7 +66,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 async def test_calls_of_an_hour_add_up_to_one_line_with_its_exact_cost(database: Database) -> None:
     clock = Clock()
-    meter = LedgerMeter(database, PRICES.get, clock)
+    meter = LedgerMeter(Resources(database, KEY), PRICES.get, clock)
     for _ in range(3):
         meter.add(key(), input_tokens=7, output_tokens=11)
         await meter.flush()
@@ -76,7 +79,7 @@ async def test_calls_of_an_hour_add_up_to_one_line_with_its_exact_cost(database:
 
 async def test_what_two_meters_count_at_once_adds_up(database: Database, tmp_path: Path) -> None:
     other = await Database.open(tmp_path / "outcrop.db")
-    meters = [LedgerMeter(each, PRICES.get, Clock()) for each in (database, other)]
+    meters = [LedgerMeter(Resources(each, KEY), PRICES.get, Clock()) for each in (database, other)]
     for _ in range(20):
         for meter in meters:
             meter.add(key(), input_tokens=1, output_tokens=2)
@@ -90,7 +93,7 @@ async def test_an_hour_that_ends_and_a_clock_that_goes_back_are_counted_where_th
     database: Database,
 ) -> None:
     clock = Clock(101 * HOUR - 0.001)
-    meter = LedgerMeter(database, PRICES.get, clock)
+    meter = LedgerMeter(Resources(database, KEY), PRICES.get, clock)
     for now in (101 * HOUR - 0.001, 101 * HOUR, 100 * HOUR):
         clock.now = now
         meter.add(key(), input_tokens=1, output_tokens=1)
@@ -101,12 +104,12 @@ async def test_an_hour_that_ends_and_a_clock_that_goes_back_are_counted_where_th
 async def test_what_was_written_survives_and_closing_writes_the_rest(
     database: Database, tmp_path: Path
 ) -> None:
-    meter = LedgerMeter(database, PRICES.get, Clock(), interval_s=60)
+    meter = LedgerMeter(Resources(database, KEY), PRICES.get, Clock(), interval_s=60)
     meter.start()
     meter.add(key(), input_tokens=1, output_tokens=1)
     await meter.close()
     again = await Database.open(tmp_path / "outcrop.db")
-    restarted = LedgerMeter(again, PRICES.get, Clock(), interval_s=60)
+    restarted = LedgerMeter(Resources(again, KEY), PRICES.get, Clock(), interval_s=60)
     restarted.start()
     restarted.add(key(), input_tokens=1, output_tokens=1)
     await restarted.close()
@@ -117,7 +120,7 @@ async def test_what_was_written_survives_and_closing_writes_the_rest(
 async def test_a_database_that_fails_keeps_the_counts_and_is_told_of_once(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    meter = LedgerMeter(database, PRICES.get, Clock(), interval_s=0.01)
+    meter = LedgerMeter(Resources(database, KEY), PRICES.get, Clock(), interval_s=0.01)
     async with database.write() as connection:
         await connection.execute(text("ALTER TABLE usage RENAME TO hidden"))
     meter.add(key(), input_tokens=1, output_tokens=1)
@@ -144,7 +147,9 @@ async def test_a_database_that_fails_keeps_the_counts_and_is_told_of_once(
 async def test_many_principals_are_written_early_and_never_fill_the_memory(
     database: Database,
 ) -> None:
-    meter = LedgerMeter(database, PRICES.get, Clock(), interval_s=60, open_keys=3, most_keys=5)
+    meter = LedgerMeter(
+        Resources(database, KEY), PRICES.get, Clock(), interval_s=60, open_keys=3, most_keys=5
+    )
     for number in range(8):
         meter.add(key(f"user{number}"), input_tokens=1, output_tokens=1)
     meter.start()
@@ -162,7 +167,7 @@ async def test_many_principals_are_written_early_and_never_fill_the_memory(
 async def test_tokens_without_a_known_price_are_told_apart_from_free_ones(
     database: Database,
 ) -> None:
-    meter = LedgerMeter(database, PRICES.get, Clock())
+    meter = LedgerMeter(Resources(database, KEY), PRICES.get, Clock())
     meter.add(key(model="acme.chat"), input_tokens=5, output_tokens=5)
     await meter.flush()
     (line,) = await lines_of(database)
@@ -173,7 +178,7 @@ async def test_calls_of_provisioned_throughput_cost_nothing_by_themselves(
     database: Database,
 ) -> None:
     arn = f"arn:aws:bedrock:us-east-1:{ACCOUNT}:provisioned-model/abcdefghijkl"
-    meter = LedgerMeter(database, PRICES.get, Clock())
+    meter = LedgerMeter(Resources(database, KEY), PRICES.get, Clock())
     meter.add(key(resource=arn), input_tokens=5, output_tokens=5)
     await meter.flush()
     (line,) = await lines_of(database)
@@ -185,7 +190,7 @@ async def test_prices_that_change_within_an_hour_make_a_line_of_their_own(
 ) -> None:
     for price in ("0.008", "0.004"):
         prices = {MODEL: Prices(Decimal(price), Decimal("0.024"))}
-        meter = LedgerMeter(database, prices.get, Clock())
+        meter = LedgerMeter(Resources(database, KEY), prices.get, Clock())
         meter.add(key(), input_tokens=1000, output_tokens=0)
         await meter.flush()
     lines = await lines_of(database)

@@ -20,6 +20,7 @@ from outcrop.billing.report import (
     read_month,
     total,
 )
+from outcrop.security.masterkey import MasterKey
 from outcrop.stores.database import Database
 from outcrop.stores.model_records import InferenceProfile
 from outcrop.stores.resources import Place, Resources
@@ -33,7 +34,7 @@ MODELS = ("anthropic.claude-v2", "amazon.titan-text-lite-v1")
 @pytest.fixture
 async def stored(tmp_path: Path) -> AsyncIterator[Resources]:
     database = await Database.open(tmp_path / "outcrop.db")
-    yield Resources(database)
+    yield Resources(database, MasterKey(bytes(32)))
     await database.close()
 
 
@@ -68,7 +69,7 @@ def line(
 
 async def write(stored: Resources, *lines: Line) -> None:
     async with stored.writing() as transaction:
-        await add_up(transaction.connection, lines)
+        await add_up(transaction, lines)
 
 
 async def march(stored: Resources, account: str | None = None) -> list[Line]:

@@ -13,9 +13,11 @@ from outcrop.capacity.reserved import ReservedCapacity
 from outcrop.catalog.catalog import Catalog
 from outcrop.catalog.model import Model
 from outcrop.config import Capacity, EngineConfig, Scripted, load
+from outcrop.engines.adapters import Adapters
 from outcrop.engines.pool import EnginePool
 from outcrop.engines.protocol import Engine, EngineNotReady
 from outcrop.generation import Finished, Generation, Sampling, Text, Turn
+from outcrop.security.masterkey import MasterKey
 from outcrop.stores.database import Database
 from outcrop.stores.mirror import Mirror
 from outcrop.stores.model_records import MIRRORED, ModelUnit, ProvisionedModel
@@ -35,7 +37,7 @@ def arn(name: str) -> str:
     return f"arn:aws:bedrock:{REGION}:{ACCOUNT}:provisioned-model/{name}"
 
 
-def model(engine: str | None, engine_model: str | None = None) -> Model:
+def model(engine: str | None, engine_model: str | None = None, adapter: str | None = None) -> Model:
     return Model(
         id="outcrop.test",
         name="Test",
@@ -45,6 +47,7 @@ def model(engine: str | None, engine_model: str | None = None) -> Model:
         output_modalities=("TEXT",),
         engine=engine,
         engine_model=engine_model,
+        adapter=adapter,
     )
 
 
@@ -103,11 +106,14 @@ async def open_capacity(
     config: Capacity | None = None,
     cpus: Sequence[int] | None = None,
     memory_mib: int = 1024,
+    adapters: Adapters | None = None,
 ) -> AsyncGenerator[Opened]:
     database = await Database.open(folder / "outcrop.db")
-    resources = Resources(database)
+    resources = Resources(database, MasterKey(bytes(32)))
     models = Mirror(resources, "bedrock", MIRRORED)
-    engines = EnginePool(configs, cache_dir=load().cache_dir, memory_mib=memory_mib)
+    engines = EnginePool(
+        configs, cache_dir=load().cache_dir, memory_mib=memory_mib, adapters=adapters
+    )
     config = config or Capacity()
     catalog = Catalog([model(next(iter(configs)))], engines=configs)
     capacity = ReservedCapacity(engines, resources, models, lambda: catalog, config, cpus)

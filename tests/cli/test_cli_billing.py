@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from outcrop.billing.ledger import Line, add_up
 from outcrop.stores.database import Database
+from outcrop.stores.resources import Resources
 
 ACCOUNT = "123456789012"
 MARCH = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp()) // 3600
@@ -38,8 +39,8 @@ def line(model: str, prices: str, tokens: int) -> Line:
 
 async def write(folder: Path, lines: Sequence[Line]) -> None:
     database = await Database.open(folder / "data" / "outcrop.db")
-    async with database.write() as connection:
-        await add_up(connection, lines)
+    async with Resources(database).writing() as transaction:
+        await add_up(transaction, lines)
     await database.close()
 
 

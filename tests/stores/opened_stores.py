@@ -29,7 +29,7 @@ class Opened:
 
 async def open_stores(file: Path) -> Opened:
     database = await Database.open(file)
-    resources = Resources(database)
+    resources = Resources(database, SEALER)
     directory = IdentityDirectory(resources, database, SEALER, AWS_MANAGED.get)
     await directory.load()
     keys = KeyStore(resources, SEALER, directory)

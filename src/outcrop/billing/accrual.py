@@ -33,7 +33,7 @@ async def accrue_in(transaction: Transaction, item: Throughput, now: datetime) -
         await _forget(transaction, [_arn(item)])
         return
     lines, until = _counted(item, begun, now)
-    await add_up(transaction.connection, lines)
+    await add_up(transaction, lines)
     if begun is None:
         row = sa.insert(accruals).values(resource=_arn(item), until_s=until)
         await transaction.connection.execute(row)

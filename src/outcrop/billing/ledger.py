@@ -15,18 +15,27 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from outcrop.billing.prices import Prices, reserved_cost
-from outcrop.stores.tables import resources, usage, usage_tags
+from outcrop.stores.customization_records import CustomizationJob
+from outcrop.stores.model_records import (
+    CustomModelDeployment,
+    InferenceProfile,
+    ProvisionedModel,
+)
+from outcrop.stores.resources import Record, Transaction, View
+from outcrop.stores.tables import usage, usage_tags
 
 Kind = Literal["on-demand", "provisioned", "training"]
 
 _KEY: Final = tuple(column.name for column in usage.primary_key.columns)
 _COUNTS: Final = ("requests", "input_tokens", "output_tokens", "seconds")
-_TAGGED_KINDS: Final = (
-    "bedrock:provisioned-model",
-    "bedrock:inference-profile",
-    "bedrock:custom-model-deployment",
-    "customization:job",
-)
+_TAGGED: Final[Mapping[str, type[Record]]] = {
+    "application-inference-profile": InferenceProfile,
+    "custom-model-deployment": CustomModelDeployment,
+    "model-customization-job": CustomizationJob,
+    "provisioned-model": ProvisionedModel,
+}
+"""By what their ARNs call them."""
+_ARN_PARTS: Final = 6
 _AT_ONCE: Final = 500
 
 
@@ -65,17 +74,18 @@ class Line:
         return Prices.parse(self.prices).covers(self.input_tokens, self.output_tokens)
 
 
-async def add_up(connection: AsyncConnection, lines: Iterable[Line]) -> None:
+async def add_up(transaction: Transaction, lines: Iterable[Line]) -> None:
     """Adds the counts to those that are there, and keeps the tags that the resources have now."""
     rows = [asdict(line) for line in lines]
     if not rows:
         return
+    connection = transaction.connection
     statement = _insert(connection, usage)
     added = {name: usage.c[name] + statement.excluded[name] for name in _COUNTS}
     await connection.execute(
         statement.on_conflict_do_update(index_elements=list(_KEY), set_=added), rows
     )
-    await _keep_tags(connection, sorted({row["resource"] for row in rows}))
+    await _keep_tags(transaction, sorted({row["resource"] for row in rows}))
 
 
 async def read_lines(
@@ -89,38 +99,42 @@ async def read_lines(
     return [Line(**cast(Any, row)) for row in rows]
 
 
-async def read_tags(
-    connection: AsyncConnection, arns: Sequence[str]
-) -> dict[str, Mapping[str, str]]:
+async def read_tags(view: View, arns: Sequence[str]) -> dict[str, Mapping[str, str]]:
     """The tags of resources: of now where they exist, else the last that were known when they were
     used."""
     found: dict[str, Mapping[str, str]] = {}
     for some in _parts(arns):
-        kept = sa.select(usage_tags.c.resource, usage_tags.c.tags)
-        kept = kept.where(usage_tags.c.resource.in_(some))
-        for query in (kept, _current(some)):
-            rows = (await connection.execute(query)).mappings()
-            found |= {row["resource"]: _tags(row["tags"]) for row in rows}
+        kept = sa.select(usage_tags).where(usage_tags.c.resource.in_(some))
+        rows = (await view.connection.execute(kept)).mappings()
+        found |= {row["resource"]: _tags(row["tags"]) for row in rows}
+    return found | await _current(view, arns)
+
+
+async def _keep_tags(transaction: Transaction, arns: Sequence[str]) -> None:
+    current = await _current(transaction, arns)
+    if current:
+        connection = transaction.connection
+        statement = _insert(connection, usage_tags)
+        await connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["resource"], set_={"tags": statement.excluded.tags}
+            ),
+            [{"resource": arn, "tags": msgspec.json.encode(tags)} for arn, tags in current.items()],
+        )
+
+
+async def _current(view: View, arns: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    for noun, kind in _TAGGED.items():
+        for some in _parts([arn for arn in arns if _noun(arn) == noun]):
+            items = await view.find_arns(kind, some)
+            found |= {arn: item.tags for arn, item in items.items()}
     return found
 
 
-async def _keep_tags(connection: AsyncConnection, arns: Sequence[str]) -> None:
-    for some in _parts(arns):
-        current = (await connection.execute(_current(some))).mappings().all()
-        if current:
-            statement = _insert(connection, usage_tags)
-            await connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["resource"], set_={"tags": statement.excluded.tags}
-                ),
-                [dict(row) for row in current],
-            )
-
-
-def _current(arns: Sequence[str]) -> sa.Select[Any, Any]:
-    arn = resources.c.arn
-    tagged = resources.c.kind.in_(_TAGGED_KINDS)
-    return sa.select(arn.label("resource"), resources.c.tags).where(tagged, arn.in_(arns))
+def _noun(arn: str) -> str:
+    """What kind of resource it names; IDs of models, within, have colons of their own."""
+    return arn.split(":", _ARN_PARTS - 1)[-1].partition("/")[0]
 
 
 def _tags(raw: bytes) -> dict[str, str]:

@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from outcrop.billing.ledger import Line, add_up
 from outcrop.billing.prices import UNKNOWN, Prices
 from outcrop.billing.usage import UsageKey
-from outcrop.stores.database import Database
 from outcrop.stores.failures import StoreError
+from outcrop.stores.resources import Resources
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class LedgerMeter:
 
     def __init__(
         self,
-        database: Database,
+        resources: Resources,
         price_of: Callable[[str], Prices | None],
         clock: Callable[[], float] = time.time,
         *,
@@ -45,7 +45,7 @@ class LedgerMeter:
         open_keys: int = _OPEN_KEYS,
         most_keys: int = _MOST_KEYS,
     ) -> None:
-        self._database = database
+        self._resources = resources
         self._price_of = price_of
         self._clock = clock
         self._interval_s = interval_s
@@ -89,8 +89,8 @@ class LedgerMeter:
                 return
             counts, self._counts = self._counts, {}
             try:
-                async with self._database.write() as connection:
-                    await add_up(connection, map(self._line, counts, counts.values()))
+                async with self._resources.writing() as transaction:
+                    await add_up(transaction, map(self._line, counts, counts.values()))
             except (StoreError, SQLAlchemyError):
                 self._take_back(counts)
                 raise

@@ -91,7 +91,7 @@ async def grouped_by_tag(view: View, lines: Iterable[Line], key: str) -> dict[st
     """By the value of this tag of the profile or throughput that was called, or of the job."""
     lines = list(lines)
     arns = sorted({line.resource for line in lines if _TAGGED.match(line.resource)})
-    tags = await read_tags(view.connection, arns)
+    tags = await read_tags(view, arns)
     return _dearest_first(_sums(lines, lambda line: _value(line, tags, key)))
 
 

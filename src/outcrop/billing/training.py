@@ -38,5 +38,5 @@ async def count_tokens(
         prices=prices.render(),
         input_tokens=tokens - counted,
     )
-    await add_up(transaction.connection, [line])
+    await add_up(transaction, [line])
     return tokens

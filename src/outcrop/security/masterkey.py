@@ -5,6 +5,7 @@ Each secret has its own data key, wrapped by the master key; both are bound to w
 
 import base64
 import binascii
+import hmac
 import os
 import secrets
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ _KEY_BYTES = 32
 _NONCE_BYTES = 12
 _WRAPPED_BYTES = _KEY_BYTES + 16
 _VERSION = b"\x01"
+_DERIVING = b"outcrop derived keys 1"
 
 
 class MasterKeyError(SealedSecretError):
@@ -34,6 +36,11 @@ class MasterKey:
         if len(key) != _KEY_BYTES:
             raise MasterKeyError(f"A master key is {_KEY_BYTES} bytes long, this one {len(key)}.")
         self._cipher = AESGCM(key)
+        self._root = hmac.digest(key, _DERIVING, "sha256")
+
+    def derive(self, purpose: bytes) -> bytes:
+        """A key of 32 bytes for one purpose; it tells nothing of the master key."""
+        return hmac.digest(self._root, purpose, "sha256")
 
     def seal(self, secret: bytes, context: bytes) -> bytes:
         """``context`` says what the secret is for; only the same context opens it."""

@@ -40,7 +40,7 @@ async def open_serving(
         limiter = await open_limiter(config.quotas)
         stack.push_async_callback(limiter.close)
         prices = {model.id: Prices.of(model) for model in first.all()}
-        meter = LedgerMeter(stores.database, prices.get)
+        meter = LedgerMeter(stores.resources, prices.get)
         meter.start()
         stack.push_async_callback(meter.close)
         accrual = Accrual(stores.resources)

@@ -22,6 +22,7 @@ from outcrop.security.masterkey import (
 from outcrop.stores.accounts import IdentityStore
 from outcrop.stores.bindings import BindingStore
 from outcrop.stores.bootstrap import Foundation, Presets, lay_foundation, read_presets
+from outcrop.stores.customization_records import SEALED
 from outcrop.stores.database import Database
 from outcrop.stores.directory import DataDirectory
 from outcrop.stores.identities import IdentityDirectory
@@ -30,6 +31,7 @@ from outcrop.stores.keys import KeyStore
 from outcrop.stores.mirror import Mirror
 from outcrop.stores.model_records import MIRRORED, TOPIC as MODELS
 from outcrop.stores.opened import Stores
+from outcrop.stores.plain_rows import seal_plain_rows
 from outcrop.stores.resources import Resources
 
 
@@ -90,7 +92,8 @@ async def _load_key(
 
 
 async def _assemble(database: Database, key: MasterKey, presets: Presets) -> State:
-    resources = Resources(database)
+    await seal_plain_rows(database, key, SEALED)
+    resources = Resources(database, key)
     directory = IdentityDirectory(resources, database, key, managed.find)
     identities = IdentityStore(resources)
     keys = KeyStore(resources, key, directory)

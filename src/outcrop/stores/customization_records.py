@@ -7,7 +7,11 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
-from outcrop.stores.model_records import TAGGABLE_MODELS as MODELS, DataKey
+from outcrop.stores.model_records import (
+    SEALED_MODELS,
+    TAGGABLE_MODELS as MODELS,
+    DataKey,
+)
 from outcrop.stores.resources import Record
 
 JobStatus = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
@@ -43,6 +47,7 @@ class CustomizationJob(Record, frozen=True, kw_only=True, omit_defaults=True):
     network interface, of a job with ``subnets``. ``by`` is the ARN of who created it."""
 
     KIND: ClassVar[str] = "customization:job"
+    SEALED: ClassVar[bool] = True
 
     base_model: str
     type: Literal["FINE_TUNING", "CONTINUED_PRE_TRAINING"]
@@ -77,3 +82,6 @@ class CustomizationJob(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 TAGGABLE: Final[tuple[type[Record], ...]] = (*MODELS, CustomizationJob)
 """What Bedrock's operations on tags find by its ARN. A kind listed here needs nothing else."""
+
+SEALED: Final[tuple[type[Record], ...]] = (*SEALED_MODELS, CustomizationJob)
+"""All sealed kinds: what was written before they were is sealed at the start."""

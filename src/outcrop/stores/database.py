@@ -5,6 +5,7 @@ A transaction says whether it writes when it begins, so that writers queue and n
 
 import importlib
 import os
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from outcrop.stores.tables import create_tables
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 _BUSY_TIMEOUT_MS = 10_000
+_SCRUB_TIMEOUT_MS = 1000
 
 
 _DAMAGED = "Restore it from a backup, or move it away to start anew."
@@ -83,6 +85,23 @@ class Database:
                 yield connection
         except OperationalError as error:
             raise self._unusable(error) from error
+
+    async def scrub(self) -> None:
+        """What was deleted or replaced is gone from the files as well, at the cost of writing all
+        of them anew. Raises ``StoreError`` where another process reads or writes all the while."""
+        async with self._engine.connect() as connection:
+            # Neither runs in a transaction, which SQLAlchemy would begin.
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute_fetchall(f"PRAGMA busy_timeout = {_SCRUB_TIMEOUT_MS}")
+            try:
+                await driver.execute_fetchall("VACUUM")
+                [[is_busy, *_]] = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError as error:
+                raise StoreError(f"The database was not cleared: {error}.") from error
+            finally:
+                await driver.execute_fetchall(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        if is_busy:
+            raise StoreError("The database was not cleared: another process uses it.")
 
     async def close(self) -> None:
         await self._engine.dispose()

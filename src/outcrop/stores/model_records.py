@@ -67,6 +67,7 @@ class CustomModel(Record, frozen=True, kw_only=True, omit_defaults=True):
     customer's, if one was given."""
 
     KIND: ClassVar[str] = "bedrock:custom-model"
+    SEALED: ClassVar[bool] = True
 
     base_model: str
     engine: str | None = None
@@ -91,6 +92,7 @@ class ProvisionedModel(Record, frozen=True, kw_only=True, omit_defaults=True):
     kind of model that it was bought for, under whose quota its units count."""
 
     KIND: ClassVar[str] = "bedrock:provisioned-model"
+    SEALED: ClassVar[bool] = True
 
     units: int
     desired_units: int
@@ -113,6 +115,7 @@ class CustomModelDeployment(Record, frozen=True, kw_only=True, omit_defaults=Tru
     being changed, or where ``updated``, what came of the last change, is a failure."""
 
     KIND: ClassVar[str] = "bedrock:custom-model-deployment"
+    SEALED: ClassVar[bool] = True
 
     model: str
     desired_model: str
@@ -190,6 +193,7 @@ class RequestToken(Record, frozen=True, kw_only=True):
     topic is its own, since nobody looks for tokens but the operation itself."""
 
     KIND: ClassVar[str] = "tokens:request"
+    SEALED: ClassVar[bool] = True
 
     digest: str
     answer: bytes
@@ -211,6 +215,7 @@ class EngineReservation(Record, frozen=True, kw_only=True):
     last served on, so that a restart gives it as much without measuring anew."""
 
     KIND: ClassVar[str] = "capacity:reservation"
+    SEALED: ClassVar[bool] = True
 
     machine: str
     engine: str
@@ -226,3 +231,14 @@ class OperatorAction(Record, frozen=True, kw_only=True, omit_defaults=True):
     resource: str
     operator: str
     detail: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+
+
+SEALED_MODELS: Final[tuple[type[Record], ...]] = (
+    CustomModel,
+    CustomModelDeployment,
+    ProvisionedModel,
+    RequestToken,
+    EngineReservation,
+)
+"""The models and throughput of accounts, and what else has their names or ARNs. What records calls
+(trail, usage, metrics) has them too, and is for those to read who may see the calls."""

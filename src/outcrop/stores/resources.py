@@ -7,57 +7,21 @@ listen to its topic are told; so what is cached from here is never older than an
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from outcrop.identity import KeySource
 from outcrop.stores.database import Database
 from outcrop.stores.failures import NameTaken, NoSuchItem
+from outcrop.stores.records import Item, Place, R, Record
+from outcrop.stores.rows import Rows
 from outcrop.stores.tables import from_ms, mark_changed, now_ms, resources
 
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is kept of one resource. A kind is ``<topic>:<noun>``, such as ``iam:user``; fields
-    added later need defaults, since rows written before do not have them."""
-
-    KIND: ClassVar[str]
-
-
-R = TypeVar("R", bound=Record)
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a record lies. ``region`` is empty for what has none (IAM), ``account`` too for names
-    that are unique in the deployment (buckets)."""
-
-    account: str
-    region: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Item(Generic[R]):
-    """A stored record. ``parent`` is the name of what it belongs to (the user of an access key)."""
-
-    record: R
-    place: Place
-    parent: str = ""
-    arn: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
-    created_at: datetime = _NEVER
-    changed_at: datetime = _NEVER
-
-    @property
-    def name(self) -> str:
-        return self.place.name
+__all__ = ["Change", "Item", "Place", "R", "Record", "Resources", "Transaction", "View"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +40,9 @@ Reload = Callable[[], Awaitable[None]]
 class View:
     """Reads within one transaction."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, rows: Rows) -> None:
         self._connection = connection
+        self._rows = rows
 
     @property
     def connection(self) -> AsyncConnection:
@@ -85,8 +50,9 @@ class View:
         return self._connection
 
     async def find(self, type: type[R], place: Place) -> Item[R] | None:
-        row = (await self._connection.execute(_select(type, place))).mappings().first()
-        return _item(type, row) if row else None
+        query = sa.select(resources).where(self._rows.at(type, place))
+        row = (await self._connection.execute(query)).mappings().first()
+        return self._rows.item(type, row) if row else None
 
     async def get(self, type: type[R], place: Place) -> Item[R]:
         item = await self.find(type, place)
@@ -95,9 +61,19 @@ class View:
         return item
 
     async def find_arn(self, type: type[R], arn: str) -> Item[R] | None:
-        query = sa.select(resources).where(resources.c.kind == type.KIND, resources.c.arn == arn)
+        query = sa.select(resources).where(
+            resources.c.kind == type.KIND, resources.c.arn == self._rows.arn(type, arn)
+        )
         row = (await self._connection.execute(query)).mappings().first()
-        return _item(type, row) if row else None
+        return self._rows.item(type, row) if row else None
+
+    async def find_arns(self, type: type[R], arns: Sequence[str]) -> Mapping[str, Item[R]]:
+        """Those that there are, by ARN; of no more than some hundred at once."""
+        kept = [self._rows.arn(type, arn) for arn in arns]
+        query = sa.select(resources).where(resources.c.kind == type.KIND, resources.c.arn.in_(kept))
+        rows = (await self._connection.execute(query)).mappings()
+        items = [self._rows.item(type, row) for row in rows]
+        return {item.arn: item for item in items if item.arn is not None}
 
     async def list(
         self,
@@ -109,18 +85,23 @@ class View:
     ) -> list[Item[R]]:
         """By account, region and name."""
         query = sa.select(resources).where(resources.c.kind == type.KIND)
-        wanted = {"account": account, "region": region, "parent": parent}
+        wanted = {"account": account, "region": region}
+        if parent is not None:
+            wanted["parent"] = self._rows.parent(type, parent)
         for column, value in wanted.items():
             if value is not None:
                 query = query.where(resources.c[column] == value)
         query = query.order_by(resources.c.account, resources.c.region, resources.c.name)
         rows = (await self._connection.execute(query)).mappings()
-        return [_item(type, row) for row in rows]
+        items = [self._rows.item(type, row) for row in rows]
+        if type.SEALED:
+            items.sort(key=lambda item: (item.place.account, item.place.region, item.name))
+        return items
 
 
 class Transaction(View):
-    def __init__(self, connection: AsyncConnection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: AsyncConnection, rows: Rows) -> None:
+        super().__init__(connection, rows)
         self.changes: list[Change] = []
         self.touched: set[str] = set()
         """Topics whose listeners are told as well, for what is in tables of its own."""
@@ -138,7 +119,7 @@ class Transaction(View):
         now = now_ms()
         item = Item(record, place, parent, arn, dict(tags or {}), from_ms(now), from_ms(now))
         try:
-            await self._connection.execute(sa.insert(resources).values(_row(item, now)))
+            await self._connection.execute(sa.insert(resources).values(self._rows.row(item, now)))
         except IntegrityError as error:
             raise NameTaken(f"There is a {record.KIND} {place.name!r} already.") from error
         self._changed(item)
@@ -150,8 +131,8 @@ class Transaction(View):
         now = now_ms()
         result = await self._connection.execute(
             sa.update(resources)
-            .where(_at(type(item.record), item.place))
-            .values(_content(item, now))
+            .where(self._rows.at(type(item.record), item.place))
+            .values(self._rows.content(item, now))
         )
         if result.rowcount == 0:
             raise NoSuchItem(f"There is no {item.record.KIND} {item.name!r}.")
@@ -167,7 +148,7 @@ class Transaction(View):
         now = now_ms()
         made_at = from_ms(now)
         items = [Item(record, place, created_at=made_at, changed_at=made_at) for place in places]
-        rows = [_row(item, now) for item in items]
+        rows = [self._rows.row(item, now) for item in items]
         try:
             await self._connection.execute(sa.insert(resources), rows)
         except IntegrityError as error:
@@ -176,22 +157,23 @@ class Transaction(View):
             self._changed(item)
 
     async def rename(self, item: Item[R], name: str, *, arn: str | None) -> Item[R]:
-        place = replace(item.place, name=name)
+        """Its content becomes that of ``item``."""
+        moved = replace(item, place=replace(item.place, name=name), arn=arn)
         try:
             await self._connection.execute(
                 sa.update(resources)
-                .where(_at(type(item.record), item.place))
-                .values(name=name, arn=arn, changed_at_ms=now_ms())
+                .where(self._rows.at(type(item.record), item.place))
+                .values(self._rows.named(moved, now_ms()))
             )
         except IntegrityError as error:
             raise NameTaken(f"There is a {item.record.KIND} {name!r} already.") from error
-        moved = replace(item, place=place, arn=arn)
         self.changes.append(Change(type(item.record), item.place, None))
         self._changed(moved)
         return moved
 
     async def remove(self, type: type[Record], place: Place) -> None:
-        result = await self._connection.execute(sa.delete(resources).where(_at(type, place)))
+        query = sa.delete(resources).where(self._rows.at(type, place))
+        result = await self._connection.execute(query)
         if result.rowcount == 0:
             raise NoSuchItem(f"There is no {type.KIND} {place.name!r}.")
         self.changes.append(Change(type, place, None))
@@ -202,11 +184,13 @@ class Transaction(View):
 
 
 class Resources:
-    """``commits`` counts the writes of this process. ``versions`` is how far each topic has been
+    """``keys`` seals the records of sealed kinds. ``commits`` counts the writes of this process.
+    ``versions`` is how far each topic has been
     taken in here: a watcher counts on with it, so that own writes are not read anew."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: KeySource | None = None) -> None:
         self._database = database
+        self._rows = Rows(keys)
         self._writing = asyncio.Lock()
         self._listeners: dict[str, list[Listener]] = {}
         self.reloads: dict[str, Reload] = {}
@@ -223,7 +207,7 @@ class Resources:
     async def reading(self) -> AsyncGenerator[View]:
         """One consistent view for as long as it is open."""
         async with self._database.read() as connection:
-            yield View(connection)
+            yield View(connection, self._rows)
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[Transaction]:
@@ -231,7 +215,7 @@ class Resources:
         not open another one, and waits for nothing but the database."""
         async with self._writing:
             async with self._database.write() as connection:
-                transaction = Transaction(connection)
+                transaction = Transaction(connection, self._rows)
                 yield transaction
                 written = {
                     topic: await mark_changed(connection, topic) for topic in _topics(transaction)
@@ -260,49 +244,3 @@ def _topics(transaction: Transaction) -> dict[str, list[Change]]:
     for change in transaction.changes:
         topics.setdefault(change.type.KIND.partition(":")[0], []).append(change)
     return topics
-
-
-def _at(type: type[Record], place: Place) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        resources.c.kind == type.KIND,
-        resources.c.account == place.account,
-        resources.c.region == place.region,
-        resources.c.name == place.name,
-    )
-
-
-def _select(type: type[Record], place: Place) -> sa.Select[Any]:
-    return sa.select(resources).where(_at(type, place))
-
-
-def _row(item: Item[Any], now: int) -> dict[str, Any]:
-    return {
-        "kind": item.record.KIND,
-        "account": item.place.account,
-        "region": item.place.region,
-        "name": item.place.name,
-        "created_at_ms": now,
-        **_content(item, now),
-    }
-
-
-def _content(item: Item[Any], now: int) -> dict[str, Any]:
-    return {
-        "parent": item.parent,
-        "arn": item.arn,
-        "tags": msgspec.json.encode(item.tags),
-        "body": msgspec.json.encode(item.record),
-        "changed_at_ms": now,
-    }
-
-
-def _item(type: type[R], row: Any) -> Item[R]:
-    return Item(
-        msgspec.json.decode(row["body"], type=type),
-        Place(row["account"], row["region"], row["name"]),
-        row["parent"],
-        row["arn"],
-        cast(dict[str, str], msgspec.json.decode(row["tags"])),
-        from_ms(row["created_at_ms"]),
-        from_ms(row["changed_at_ms"]),
-    )
