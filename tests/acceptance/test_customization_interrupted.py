@@ -12,7 +12,7 @@ import pytest
 from operator_commands import outcrop
 from running_gateways import ACCOUNT, REAL, Gateway, start_gateway
 
-pytestmark = (pytest.mark.engine, pytest.mark.timeout(600))
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 EXPRESS = "amazon.titan-text-express-v1"
 WAIT_S = 500
