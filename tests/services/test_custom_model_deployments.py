@@ -71,14 +71,14 @@ async def test_an_engine_ends_with_the_last_deployment_of_its_model(models: Mode
 
 async def test_a_request_that_comes_again_is_answered_as_before(models: Models) -> None:
     model = await models.add("tuned")
-    token = {"clientRequestToken": "token-1"}
+    token: dict[str, Any] = {"clientRequestToken": "token-1"}
     arn = await models.deploy(model, **token)
     assert await models.deploy(model, **token) == arn
     code, _ = await models.refusal(
         "CreateCustomModelDeployment", modelArn=model, modelDeploymentName="other", **token
     )
     assert code == "ValidationException"
-    asked = {"modelArn": model, "modelDeploymentName": "mine"}
+    asked: dict[str, Any] = {"modelArn": model, "modelDeploymentName": "mine"}
     assert await models.refusal("CreateCustomModelDeployment", **asked) == NAME_TAKEN
 
 
@@ -160,7 +160,7 @@ async def test_while_it_is_updated_the_old_model_serves(models: Models) -> None:
     assert found["updateDetails"] == {"modelArn": new, "updateStatus": "Updating"}
     assert await models.outcome("Converse", arn) == ("ok", served_by(old))
     await models.update(new)
-    asked = {"customModelDeploymentIdentifier": "mine", "modelArn": old}
+    asked: dict[str, Any] = {"customModelDeploymentIdentifier": "mine", "modelArn": old}
     code, message = await models.refusal("UpdateCustomModelDeployment", **asked)
     assert code == "ValidationException"
     assert "being updated" in message
@@ -222,11 +222,11 @@ async def test_only_custom_models_of_the_account_are_deployed(models: Models) ->
     theirs = await models.add("theirs", account=OTHER)
     absent = theirs.replace(OTHER, ACCOUNT)
     for model in (theirs, absent):
-        asked = {"modelArn": model, "modelDeploymentName": "mine"}
+        asked: dict[str, Any] = {"modelArn": model, "modelDeploymentName": "mine"}
         code, _ = await models.refusal("CreateCustomModelDeployment", **asked)
         assert code in ("ResourceNotFoundException", "AccessDeniedException")
     elsewhere = absent.replace(":us-east-1:", ":us-west-2:")
-    asked = {"modelArn": elsewhere, "modelDeploymentName": "mine"}
+    asked: dict[str, Any] = {"modelArn": elsewhere, "modelDeploymentName": "mine"}
     code, _ = await models.refusal("CreateCustomModelDeployment", **asked)
     assert code == "ValidationException"
 
@@ -244,7 +244,7 @@ async def test_an_account_without_access_to_the_base_deploys_nothing(models: Mod
     place = Place(ACCOUNT, "us-east-1", SONNET)
     async with models.inside.deployment.state.stores.resources.writing() as transaction:
         await transaction.add(ModelAccess(status="removed", by="operator"), place)
-    asked = {"modelArn": model, "modelDeploymentName": "mine"}
+    asked: dict[str, Any] = {"modelArn": model, "modelDeploymentName": "mine"}
     code, _ = await models.refusal("CreateCustomModelDeployment", **asked)
     assert code == "AccessDeniedException"
 
@@ -306,7 +306,7 @@ async def test_policies_know_deployments_by_arn_and_tag_however_they_are_named(
     model = await models.add("tuned")
     ours = await models.deployed(model, "ours", tags=[{"key": "team", "value": "ore"}])
     theirs = await models.deployed(model, "theirs", tags=[{"key": "team", "value": "coal"}])
-    tagged = {"Condition": {"StringEquals": {"aws:ResourceTag/team": "ore"}}}
+    tagged: dict[str, Any] = {"Condition": {"StringEquals": {"aws:ResourceTag/team": "ore"}}}
     actions = ["bedrock:InvokeModel", "bedrock:GetCustomModelDeployment"]
     keys = await models.inside.user(ACCOUNT, "miner", document(allow(actions, **tagged)))
     named = await models.inside.user(ACCOUNT, "named", document(allow(actions, ours)))
@@ -315,9 +315,9 @@ async def test_policies_know_deployments_by_arn_and_tag_however_they_are_named(
         assert (await models.outcome("Converse", ours, client))[0] == "ok"
         assert (await models.outcome("Converse", theirs, client))[0] == "AccessDeniedException"
         for identifier in ("ours", ours):
-            asked = {"customModelDeploymentIdentifier": identifier}
+            asked: dict[str, Any] = {"customModelDeploymentIdentifier": identifier}
             await models.ask("GetCustomModelDeployment", client, **asked)
         for identifier in ("theirs", theirs):
-            asked = {"customModelDeploymentIdentifier": identifier}
+            asked: dict[str, Any] = {"customModelDeploymentIdentifier": identifier}
             code, _ = await models.refusal("GetCustomModelDeployment", client, **asked)
             assert code == "AccessDeniedException"
