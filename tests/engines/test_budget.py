@@ -1,6 +1,6 @@
 import pytest
 
-from outcrop.engines.budget import MemoryBudget
+from outcrop.engines.budget import MemoryBudget, Shared
 from outcrop.engines.protocol import EngineBusy, EngineFailed
 
 
@@ -67,3 +67,30 @@ async def test_an_engine_that_starts_again_is_counted_once():
     assert holder.unloaded == 0
     budget.release(holder)
     assert budget.held_bytes == 0
+
+
+async def test_what_holders_have_in_common_counts_once():
+    budget = MemoryBudget(100)
+    base = Shared("base.gguf", 60)
+    first, second = Loaded("first"), Loaded("second")
+    await budget.reserve(first, 15, base)
+    await budget.reserve(second, 15, base)
+    assert (budget.held_bytes, budget.held_by("first")) == (90, 15)
+    budget.release(first)
+    assert budget.held_bytes == 75
+    budget.release(second)
+    assert budget.held_bytes == 0
+
+
+async def test_what_is_shared_goes_with_the_last_who_holds_it():
+    budget = MemoryBudget(100)
+    idle = Loaded("idle")
+    await budget.reserve(idle, 20, Shared("one.gguf", 60))
+    await budget.reserve(Loaded("other"), 30, Shared("other.gguf", 60))
+    assert budget.held_bytes == 90
+    assert budget.held_by("idle") == 0
+
+
+async def test_what_is_too_large_with_what_it_shares_is_refused():
+    with pytest.raises(EngineFailed, match="engine_memory_mib"):
+        await MemoryBudget(100).reserve(Loaded("huge"), 50, Shared("base.gguf", 60))

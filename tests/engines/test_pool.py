@@ -1,19 +1,24 @@
 import asyncio
 import os
 import struct
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from adapters_at_hand import Adapter, AdaptersAtHand, custom_arn
 
 from outcrop.config import EngineConfig, Llama, Onnx, OpenAI, Scripted, Upstream
 from outcrop.engines.modelfiles import known_models
 from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.pool import EnginePool
-from outcrop.engines.protocol import EngineFailed, EngineNotReady
+from outcrop.engines.protocol import Engine, EngineBusy, EngineFailed, EngineNotReady
 from outcrop.engines.scripted import ScriptedEngine
 from outcrop.generation import Generation, Text, Turn
 
 HI = Generation(turns=(Turn("user", (Text("Hi"),)),), max_tokens=1)
+
+
+ONE, TWO = custom_arn("one"), custom_arn("two")
 
 
 def pool_of(cache_dir: Path, memory_mib: int = 1024, **configs: EngineConfig) -> EnginePool:
@@ -151,4 +156,107 @@ async def test_status_lists_every_engine_used_or_not(tmp_path: Path):
         ("script", "scripted", True, True),
         ("remote", "openai", True, False),
     ]
+    await pool.close()
+
+
+@pytest.fixture
+async def fitted(tmp_path: Path) -> AsyncGenerator[EnginePool]:
+    configs: dict[str, EngineConfig] = {
+        "script": Scripted(),
+        "aws": Upstream(region="eu-west-1", model="m"),
+        "vectors": Onnx(model="all-minilm-l6-v2"),
+        "remote": OpenAI(url="http://127.0.0.1:9/v1", model="m"),
+    }
+    known = {custom_arn(str(number)): Adapter("") for number in range(80)}
+    adapters = AdaptersAtHand({ONE: Adapter(""), TWO: Adapter(""), **known})
+    pool = EnginePool(configs, cache_dir=tmp_path, memory_mib=64, adapters=adapters)
+    yield pool
+    await pool.close()
+
+
+async def test_each_custom_model_is_an_engine_of_its_own_that_says_so(fitted: EnginePool):
+    base, one, two = [await fitted.get("script", None, None, arn) for arn in (None, ONE, TWO)]
+    assert await fitted.get("script", None, None, ONE) is one
+    assert [engine.served_by for engine in (base, one, two)] == [
+        "scripted",
+        "scripted+one",
+        "scripted+two",
+    ]
+    assert len({engine.name for engine in (base, one, two)}) == 3
+
+
+@pytest.mark.parametrize("name", ["aws", "vectors"])
+async def test_engines_that_take_no_adapters_say_so(fitted: EnginePool, name: str):
+    with pytest.raises(EngineFailed, match=f"'{name}' cannot take the adapters"):
+        await fitted.get(name, None, None, ONE)
+
+
+async def test_a_server_without_a_folder_for_adapters_names_the_setting(fitted: EnginePool):
+    with pytest.raises(EngineFailed, match="lora_dir"):
+        await fitted.get("remote", None, None, ONE)
+
+
+async def test_a_custom_model_that_is_gone_has_no_engine(fitted: EnginePool):
+    with pytest.raises(EngineNotReady, match="There is no custom model"):
+        await fitted.get("script", None, None, custom_arn("nobody"))
+    with pytest.raises(EngineNotReady, match="There is no custom model"):
+        await fitted.build_reserved("script", "one", (), None, custom_arn("nobody"))
+
+
+async def test_a_pool_without_adapters_serves_no_custom_model(tmp_path: Path):
+    with pytest.raises(EngineFailed, match="no adapters"):
+        await pool_of(tmp_path, script=Scripted()).get("script", None, None, ONE)
+
+
+async def test_an_adapter_of_other_weights_is_refused_by_reserved_engines_too(tmp_path: Path):
+    adapters = AdaptersAtHand({ONE: Adapter("of other weights")})
+    configs: dict[str, EngineConfig] = {"script": Scripted()}
+    pool = EnginePool(configs, cache_dir=tmp_path, memory_mib=64, adapters=adapters)
+    with pytest.raises(EngineFailed, match="trained on other weights"):
+        await pool.build_reserved("script", "one", (), None, ONE)
+    with pytest.raises(EngineFailed, match="trained on other weights"):
+        await pool.get("script", None, None, ONE)
+
+
+async def test_a_dropped_adapter_leaves_the_others(fitted: EnginePool):
+    base, one, two = [await fitted.get("script", None, None, arn) for arn in (None, ONE, TWO)]
+    await fitted.drop_adapter(ONE)
+    await fitted.drop_adapter(ONE)
+    assert await fitted.get("script") is base
+    assert await fitted.get("script", None, None, TWO) is two
+    assert await fitted.get("script", None, None, ONE) is not one
+
+
+async def test_the_engines_of_custom_models_asked_last_are_kept(
+    fitted: EnginePool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("outcrop.engines.pool._MOST_FITTED", 3)
+
+    async def engine(number: int) -> Engine:
+        return await fitted.get("script", None, None, custom_arn(str(number)))
+
+    base = await fitted.get("script")
+    first, second, third = [await engine(number) for number in range(3)]
+    assert await engine(0) is first
+    await engine(3)
+    assert await engine(0) is first
+    assert await engine(2) is third
+    assert await engine(1) is not second
+    assert await fitted.get("script") is base
+
+
+async def test_engines_of_custom_models_that_answer_are_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("outcrop.engines.pool._MOST_FITTED", 1)
+    remote = OpenAI(url="http://127.0.0.1:9/v1", model="m", lora_dir=str(tmp_path))
+    adapters = AdaptersAtHand({ONE: Adapter(""), TWO: Adapter("")})
+    configs: dict[str, EngineConfig] = {"remote": remote}
+    pool = EnginePool(configs, cache_dir=tmp_path, memory_mib=64, adapters=adapters)
+    one = await pool.get("remote", None, None, ONE)
+    assert isinstance(one, OpenAIEngine)
+    async with one.gate.admit():
+        with pytest.raises(EngineBusy, match="1 custom models"):
+            await pool.get("remote", None, None, TWO)
+    assert (await pool.get("remote", None, None, TWO)).served_by == "openai/m+two"
     await pool.close()

@@ -18,6 +18,7 @@ CONFIG = Llama(model=MODEL, context=CONTEXT, slots=1, threads=1, queue=2)
 class Shrinking:
     """One thread is always right, until ``most_threads`` says that it no longer fits."""
 
+    kept = False
     most_threads = 1
     bound_to: tuple[int, ...] = ()
     cpus = allowed_cpus()
