@@ -157,17 +157,17 @@ class _Reader:
         return self._special[text]
 
     def _check_tokens(self, number: int, example: Example) -> None:
-        first, second = len(example.prompt), len(example.completion)
+        asked, answered = len(example.prompt), len(example.completion)
         if self._kind == "CONTINUED_PRE_TRAINING":
-            first, second = second, 0
+            asked, answered = answered, 0
         limits = self._limits
         where = f" (record {number} in file {self._name})"
         for told, count, limit in (
-            ("Maximum input token count {} exceeds limit of {}", first, limits.input_tokens),
-            ("Maximum output token count {} exceeds limit of {}", second, limits.output_tokens),
+            ("Maximum input token count {} exceeds limit of {}", asked, limits.input_tokens),
+            ("Maximum output token count {} exceeds limit of {}", answered, limits.output_tokens),
             (
                 "Max sum of input and output token length {} exceeds total limit of {}",
-                first + second,
+                asked + answered,
                 self._most_tokens,
             ),
         ):
