@@ -58,6 +58,13 @@ def _rejects(spec: Spec) -> None:
     _say({"type": "rejected", "message": f"Unable to parse {spec['training']['name']}"})
 
 
+def _diverges(spec: Spec) -> None:
+    _validated()
+    for step in range(1, STEPS):
+        _progress(step)
+    _say({"type": "rejected", "message": "The loss is no number any more."})
+
+
 def _breaks(spec: Spec) -> None:
     sys.exit(3)
 
@@ -105,6 +112,7 @@ def _trains_when_stopped(spec: Spec) -> None:
 SCENARIOS: Mapping[str, Callable[[Spec], None]] = {
     "trains": _trains,
     "rejects": _rejects,
+    "diverges": _diverges,
     "breaks": _breaks,
     "breaks once": _breaks_once,
     "waits": _waits,

@@ -94,6 +94,14 @@ async def test_refused_data_are_the_jobs_failure_message(bench: Bench) -> None:
     assert job.validation.status == "Failed"
 
 
+async def test_a_job_that_fails_late_pays_for_what_it_has_trained(bench: Bench) -> None:
+    arn = await bench.create("diverges")
+    job = await bench.ended(arn)
+    assert (job.status, job.training.status) == ("Failed", "Failed")
+    assert job.failure == "The loss is no number any more."
+    assert await bench.billed(arn) == job.progress.tokens == 750
+
+
 async def test_what_is_no_file_of_the_role_fails_the_job(bench: Bench) -> None:
     config = {"s3Uri": f"s3://{bench.bucket}/none.jsonl"}
     job = await bench.ended(await bench.create("trains", trainingDataConfig=config))

@@ -163,6 +163,7 @@ class Attempt:
             await self._download(storage)
             ended = await self._train(await self._spec())
         if isinstance(ended, Stopped):
+            await self._write_last()
             await self._ending.stop(self._item, ended.tokens)
             return
         # Routes and policies of its network may be others by now.
@@ -234,8 +235,10 @@ class Attempt:
             case Progress():
                 await self._progress(report)
             case Rejected():
+                await self._write_last()
                 raise JobRefused(report.message)
             case Broken():
+                await self._write_last()
                 raise _TrainingBroken(report.message)
             case _:
                 raise TypeError(f"{type(report).__name__} is a final report")
@@ -248,7 +251,12 @@ class Attempt:
         now = asyncio.get_running_loop().time()
         if now - self._written_at >= _WRITE_EVERY_S:
             self._written_at = now
-            await self._ending.progress(self._item, report)
+            await self._write_last()
+
+    async def _write_last(self) -> None:
+        """However a job ends, what it has trained is paid for."""
+        if self._last is not None:
+            await self._ending.progress(self._item, self._last)
 
     async def _upload(self, storage: JobStorage) -> None:
         """Where the documents say that results are."""
