@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from outcrop.capacity.rates import machine_id
 from outcrop.cli.app import build
+from outcrop.security.masterkey import load_master_key
 from outcrop.stores.database import Database
 from outcrop.stores.model_records import (
     EngineRate,
@@ -30,9 +31,13 @@ MODEL = f"arn:aws:bedrock:{REGION}::foundation-model/anthropic.claude-v2:0:18k"
 ENDS_AT = datetime(2999, 1, 2, 3, 4, tzinfo=UTC)
 
 
+def opened(folder: Path, database: Database) -> Resources:
+    return Resources(database, load_master_key(folder / "data", {}, create=False))
+
+
 async def fail(folder: Path) -> None:
     database = await Database.open(folder / "data" / "outcrop.db")
-    async with Resources(database).writing() as transaction:
+    async with opened(folder, database).writing() as transaction:
         item = await transaction.get(ProvisionedModel, Place(ACCOUNT, REGION, "mine"))
         record = msgspec.structs.replace(item.record, status="Failed", failure="no room")
         await transaction.put(replace(item, record=record))
@@ -64,7 +69,7 @@ async def buy(folder: Path) -> None:
     # Of the file that the engine had before.
     former = EngineRate(input_per_s=7.0, output_per_s=7.0, measured_at=ENDS_AT - timedelta(1))
     elsewhere = EngineRate(input_per_s=1.0, output_per_s=1.0, measured_at=ENDS_AT)
-    async with Resources(database).writing() as transaction:
+    async with opened(folder, database).writing() as transaction:
         await transaction.add(record, Place(ACCOUNT, REGION, "mine"), arn=ARN)
         await transaction.add(held, Place("", "", ARN))
         await transaction.add(rate, Place("", "", f"{machine_id()}/smollm2/0123456789abcdef"))
@@ -75,7 +80,7 @@ async def buy(folder: Path) -> None:
 
 async def stored(folder: Path) -> tuple[ProvisionedModel, list[OperatorAction]]:
     database = await Database.open(folder / "data" / "outcrop.db")
-    async with Resources(database).reading() as view:
+    async with opened(folder, database).reading() as view:
         bought = await view.get(ProvisionedModel, Place(ACCOUNT, REGION, "mine"))
         actions = [item.record for item in await view.list(OperatorAction, account=ACCOUNT)]
     await database.close()
