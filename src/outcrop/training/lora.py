@@ -42,6 +42,8 @@ class Adapter:
             self.model.save_pretrained(folder, save_embedding_layers=False)
             config = msgspec.json.decode((Path(folder) / CONFIG).read_bytes())
             config["base_model_name_or_path"] = base_name
+            # A set, which PEFT writes in any order.
+            config["target_modules"] = sorted(config["target_modules"])
             return {
                 CONFIG: msgspec.json.format(msgspec.json.encode(config)),
                 WEIGHTS: (Path(folder) / WEIGHTS).read_bytes(),
