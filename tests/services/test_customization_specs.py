@@ -108,9 +108,19 @@ async def test_weights_that_were_changed_since_are_not_trained(specs: Specs) -> 
 
 async def test_weights_that_the_configuration_names_are_trained_instead(specs: Specs) -> None:
     assert make(specs).base.source.endswith("base.gguf")
-    training = Training(bases={"base": "/weights"})
-    named = Specs(
-        msgspec.structs.replace(specs.config, training=training), specs.engines, specs.book
-    )
+    named = with_settings(specs, training=Training(bases={"base": "/weights"}))
     base = make(named).base
     assert (base.source, base.fingerprint) == ("/weights", "base.gguf:4")
+
+
+async def test_a_base_of_the_operator_s_own_catalog_is_known_to_the_training_process(
+    specs: Specs,
+) -> None:
+    assert make(specs).catalog == ()
+    own = with_settings(specs, catalog=(Path("/own/models.toml"),))
+    assert make(own).catalog == ("/own/models.toml",)
+
+
+def with_settings(specs: Specs, **settings: Any) -> Specs:
+    config = msgspec.structs.replace(specs.config, **settings)
+    return Specs(config, specs.engines, specs.book)

@@ -111,10 +111,11 @@ class Specs:
             key=key,
             parent=os.getpid(),
             context_tokens=limits.total_tokens,
-            threads=training.threads or max(1, usable_cpus(cpus)),
+            threads=self._threads(cpus),
             device=training.device,
             checkpoint_s=training.checkpoint_s,
             cluster=self._cluster(),
+            catalog=tuple(map(str, self.config.catalog)),
         )
 
     def file_bytes(self, source: Source, place: Place) -> int:
@@ -161,6 +162,13 @@ class Specs:
             total_tokens=tokens,
             characters=tokens * _CHARACTERS_PER_TOKEN,
         )
+
+    def _threads(self, cpus: int) -> int:
+        """Of this machine; on a cluster the CPUs of this one say nothing."""
+        training = self.config.training
+        if training.threads or training.ray_address is not None:
+            return training.threads
+        return max(1, usable_cpus(cpus))
 
     def _cluster(self) -> Cluster | None:
         training = self.config.training
