@@ -150,6 +150,16 @@ async def test_while_throughput_is_switched_both_keys_are_asked_for(models: Mode
     assert (await models.outcome("Converse", arn))[0] == "ok"
 
 
+async def test_throughput_whose_model_is_gone_answers_nobody(models: Models) -> None:
+    model = await models.add("tuned", key=await make_key(models.admin))
+    arn = await models.bought(model)
+    await models.remove("tuned")
+    # Nobody can be asked for leave to use its key any more.
+    assert await outcomes(models, arn) == {
+        ("ValidationException", "The provided model identifier is invalid.")
+    }
+
+
 async def test_whoever_may_not_decrypt_deploys_updates_and_buys_nothing(models: Models) -> None:
     key = await make_key(models.admin)
     model = await models.add("tuned", key=key)

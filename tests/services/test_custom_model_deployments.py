@@ -105,13 +105,12 @@ async def test_what_cannot_be_started_fails_with_the_reason_and_answers_nothing(
     assert "failed" in message
     (listed,) = (await models.ask("ListCustomModelDeployments"))["modelDeploymentSummaries"]
     assert listed["failureMessage"] == found["failureMessage"]
-    code, message = await models.refusal(
-        "UpdateCustomModelDeployment",
-        customModelDeploymentIdentifier="mine",
-        modelArn=await models.add("b"),
-    )
-    assert code == "ValidationException"
-    assert "failed" in message
+    # To its own model as little as to another one.
+    for wanted in (model, await models.add("b")):
+        asked: dict[str, Any] = {"customModelDeploymentIdentifier": "mine", "modelArn": wanted}
+        code, message = await models.refusal("UpdateCustomModelDeployment", **asked)
+        assert code == "ValidationException"
+        assert "failed" in message
 
 
 async def test_an_adapter_of_other_weights_is_not_served(models: Models) -> None:

@@ -116,8 +116,10 @@ async def delete_custom_model_deployment(call: Call, params: Mapping[str, Any]) 
     return {}
 
 
-def _wanted(record: CustomModelDeployment) -> str:
-    """What it serves, or is about to."""
+def _wanted(record: CustomModelDeployment) -> str | None:
+    """What it serves, or is about to: one that failed serves nothing."""
+    if record.status == "Failed":
+        return None
     return record.desired_model if record.status in CHANGING else record.model
 
 

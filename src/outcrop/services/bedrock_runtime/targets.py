@@ -13,6 +13,7 @@ from outcrop.capacity.served_models import model_of_arn
 from outcrop.catalog.arns import (
     foundation_model_arn,
     inference_profile_arn,
+    parse_arn,
     partition_of,
 )
 from outcrop.catalog.catalog import NoSuchModel, WrongRegion
@@ -160,13 +161,16 @@ def _of_deployment(call: Call, item: Item[CustomModelDeployment]) -> Target:
 
 
 def _custom_models(call: Call, *arns: str) -> tuple[Item[CustomModel], ...]:
-    """Those of the ARNs that are not of foundation models."""
-    found = (call.stores.models.find_arn(arn) for arn in dict.fromkeys(arns))
-    return tuple(
-        cast("Item[CustomModel]", item)
-        for item in found
-        if item is not None and isinstance(item.record, CustomModel)
-    )
+    """Those of the ARNs that are not of foundation models. One that is not there is no reason to
+    answer without asking for its key."""
+    found: list[Item[CustomModel]] = []
+    for arn in dict.fromkeys(arns):
+        if parse_arn(arn) is None:
+            item = call.stores.models.find_arn(arn)
+            if item is None or not isinstance(item.record, CustomModel):
+                raise NoSuchModel(arn)
+            found.append(cast("Item[CustomModel]", item))
+    return tuple(found)
 
 
 def _of_application_profile(call: Call, item: Item[InferenceProfile]) -> Target:
