@@ -21,7 +21,8 @@ _FORM: Final = 1
 """Another one where what is written into a folder changes."""
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.safetensors"
-_CONTENTS: Final = "contents.json"
+CONTENTS: Final = "contents.json"
+"""Of a folder that is whole: the sizes of its other files."""
 # What Transformers notes of where a model came from; the weights are plain numbers now.
 _ORIGIN: Final = ("quantization_config", "_name_or_path")
 
@@ -82,8 +83,9 @@ class Base:
 
 def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> Base:
     """Raises BaseBroken."""
-    path = Path(spec.base.source)
-    folder = _dequantized(spec, libraries) if path.is_file() else None
+    folder = find_dequantized(spec)
+    if folder is None and Path(spec.base.source).is_file():
+        folder = dequantized(spec, libraries)
     try:
         model = libraries.transformers.AutoModelForCausalLM.from_pretrained(
             folder or spec.base.source, dtype=hardware.dtype, attn_implementation="sdpa"
@@ -95,20 +97,42 @@ def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> B
     return Base(model.to(hardware.device), exact, libraries)
 
 
-def _dequantized(spec: TrainingSpec, libraries: Libraries) -> Path:
+def dequantized_folder(spec: TrainingSpec) -> Path:
+    """Where it is or would be."""
     name = hashlib.sha256(f"{_FORM}\n{spec.base.fingerprint}".encode()).hexdigest()[:32]
-    parent = Path(spec.cache_dir) / "dequantized"
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder = parent / name
-    with _alone(parent / f"{name}.lock"):
-        if not _is_whole(folder):
-            partial = parent / f"{name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.mkdir(mode=0o700)
+    return Path(spec.cache_dir) / "dequantized" / name
+
+
+def find_dequantized(spec: TrainingSpec) -> Path | None:
+    folder = dequantized_folder(spec)
+    return folder if is_whole(folder) else None
+
+
+def dequantized(spec: TrainingSpec, libraries: Libraries) -> Path:
+    """Of a GGUF file, made where it is not there. Raises BaseBroken."""
+    folder = dequantized_folder(spec)
+    with made_once(folder) as partial:
+        if partial is not None:
             _dequantize(Path(spec.base.source), partial, libraries)
-            partial.replace(folder)
+            note_contents(partial)
     return folder
+
+
+@contextmanager
+def made_once(folder: Path) -> Generator[Path | None]:
+    """Another folder to be filled, which takes the place of ``folder`` at the end; None where that
+    is whole. What it holds is to be noted."""
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(folder.with_name(f"{folder.name}.lock")):
+        if is_whole(folder):
+            yield None
+            return
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        yield partial
+        partial.replace(folder)
 
 
 def _dequantize(file: Path, folder: Path, libraries: Libraries) -> None:
@@ -129,13 +153,17 @@ def _dequantize(file: Path, folder: Path, libraries: Libraries) -> None:
         if seen.setdefault(tensor.data_ptr(), name) == name:
             tensors[name] = tensor.contiguous()
     libraries.tensors.save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
-    sizes = {name: (folder / name).stat().st_size for name in (_CONFIG, _WEIGHTS)}
-    write_whole(folder / _CONTENTS, msgspec.json.encode(sizes))
 
 
-def _is_whole(folder: Path) -> bool:
+def note_contents(folder: Path) -> None:
+    """All its files belong to it, and it is whole while they have their sizes."""
+    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+    write_whole(folder / CONTENTS, msgspec.json.encode(sizes))
+
+
+def is_whole(folder: Path) -> bool:
     try:
-        sizes = msgspec.json.decode((folder / _CONTENTS).read_bytes(), type=dict[str, int])
+        sizes = msgspec.json.decode((folder / CONTENTS).read_bytes(), type=dict[str, int])
         return all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, msgspec.DecodeError):
         return False

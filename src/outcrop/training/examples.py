@@ -20,10 +20,10 @@ _BUFFERED: Final = 2**18
 
 class Examples:
     """A sequence of examples. ``lengths`` counts all tokens of each, ``prompts`` those in front of
-    what is learnt."""
+    what is learnt; ``all_tokens`` are those of all examples, one after the other."""
 
     def __init__(self, tokens: Tokens, lengths: Counts, prompts: Counts) -> None:
-        self._tokens = tokens
+        self.all_tokens = tokens
         self._starts = np.cumsum(lengths) - lengths
         self.lengths = lengths
         self.prompts = prompts
@@ -39,12 +39,12 @@ class Examples:
         """Tells these examples from any others."""
         state = hashlib.blake2b(self.lengths.tobytes(), digest_size=16)
         state.update(self.prompts.tobytes())
-        state.update(np.ascontiguousarray(self._tokens).data)
+        state.update(np.ascontiguousarray(self.all_tokens).data)
         return state.hexdigest()
 
     def tokens(self, index: int) -> Tokens:
         start = self._starts[index]
-        return self._tokens[start : start + self.lengths[index]]
+        return self.all_tokens[start : start + self.lengths[index]]
 
 
 def collect(examples: Iterable[Example], folder: str) -> Examples:

@@ -92,7 +92,7 @@ def train_job(spec: TrainingSpec, data: Data, reports: Reports, orders: Orders) 
     if standing is not None:
         run.take_up(standing)
     outcome = run.train(hooks)
-    write_results(spec, files, adapter, outcome)
+    write_results(files, pack(spec, adapter), outcome)
     return summary(outcome)
 
 
@@ -135,10 +135,8 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def write_results(
-    spec: TrainingSpec, files: SealedFolder, adapter: Adapter, outcome: Outcome
-) -> None:
-    for name, content in pack(spec, adapter).items():
+def write_results(files: SealedFolder, packed: Mapping[str, bytes], outcome: Outcome) -> None:
+    for name, content in packed.items():
         files.write(name, content)
     csv = curves.training_csv(outcome.training)
     write_whole(files.folder / TRAINING_METRICS, csv.encode())

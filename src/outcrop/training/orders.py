@@ -10,10 +10,12 @@ from typing import Final
 
 import msgspec
 
-from outcrop.training.spec import STOP, Report, Stopped, TrainingSpec
+from outcrop.training.spec import STOP, Cluster, Report, Stopped, TrainingSpec
 
 _STDIN: Final = 0
 _GRACE_S: Final = 2.0
+_CLUSTER_GRACE_S: Final = 6.0
+"""Workers elsewhere stop between steps alone, and their checkpoint has a way to go."""
 
 
 class Reports:
@@ -50,8 +52,9 @@ class Reports:
 
 
 class Orders:
-    def __init__(self, reports: Reports) -> None:
+    def __init__(self, reports: Reports, cluster: Cluster | None = None) -> None:
         self._reports = reports
+        self._grace_s = _GRACE_S if cluster is None else _CLUSTER_GRACE_S
         self._stop = threading.Event()
 
     def should_stop(self) -> bool:
@@ -71,7 +74,7 @@ class Orders:
         os._exit(0)
 
     def _end_late(self) -> None:
-        threading.Event().wait(_GRACE_S)
+        threading.Event().wait(self._grace_s)
         self._reports.stop()
         os._exit(0)
 

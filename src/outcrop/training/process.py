@@ -12,16 +12,17 @@ from outcrop.processes.affinity import allowed_cpus
 from outcrop.processes.parent import die_with
 from outcrop.training.bases import BaseBroken
 from outcrop.training.checkpoints import CheckpointUnusable
+from outcrop.training.cluster import ClusterBroken, train_on_cluster
 from outcrop.training.datasets import DataRejected
-from outcrop.training.job import read_data, told, train_job
+from outcrop.training.job import Data, read_data, told, train_job
 from outcrop.training.libraries import LibraryMissing, load_libraries
 from outcrop.training.loop import Diverged, StopAsked
 from outcrop.training.orders import Orders, Reports, read_spec
-from outcrop.training.spec import Broken, Rejected, TrainingSpec
+from outcrop.training.spec import Broken, Rejected, Trained, TrainingSpec
 from outcrop.training.tokenizer import BaseUnusable
 
 _STDOUT, _STDERR = 1, 2
-_REASONS: Final = (BaseBroken, BaseUnusable, CheckpointUnusable, LibraryMissing)
+_REASONS: Final = (BaseBroken, BaseUnusable, CheckpointUnusable, ClusterBroken, LibraryMissing)
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
         reports.end(Broken(message=f"The training process was not told what to train: {error}"))
         os._exit(1)
     die_with(spec.parent)
-    orders = Orders(reports)
+    orders = Orders(reports, spec.cluster)
     orders.listen()
     _work(spec, reports, orders)
     # No clean-up: threads of libraries may still run.
@@ -47,8 +48,7 @@ def _work(spec: TrainingSpec, reports: Reports, orders: Orders) -> None:
     try:
         data = read_data(spec)
         reports.report(told(data))
-        _limit_threads(spec)
-        reports.end(train_job(spec, data, reports, orders))
+        reports.end(_train(spec, data, reports, orders))
     except StopAsked:
         reports.stop()
     except (DataRejected, Diverged) as error:
@@ -64,6 +64,13 @@ def _work(spec: TrainingSpec, reports: Reports, orders: Orders) -> None:
     # kind of error and the place tell what happened.
     except Exception as error:  # noqa: BLE001
         reports.end(Broken(message=_place(error)))
+
+
+def _train(spec: TrainingSpec, data: Data, reports: Reports, orders: Orders) -> Trained:
+    if spec.cluster is not None:
+        return train_on_cluster(spec, spec.cluster, data, reports, orders)
+    _limit_threads(spec)
+    return train_job(spec, data, reports, orders)
 
 
 def _limit_threads(spec: TrainingSpec) -> None:

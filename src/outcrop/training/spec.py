@@ -60,17 +60,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
-    """A Ray cluster and how many workers train on it."""
+    """A Ray cluster and how many workers train on it. For ``wait_s`` a job waits until there is
+    room for all of them; where some were lost in the middle it goes on, after ``rejoin_s``, on
+    those that are left."""
 
     address: str
     workers: int
+    wait_s: float = 300.0
+    rejoin_s: float = 30.0
 
 
 class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """``job`` is the job's ARN, the context of all that is sealed with ``key`` (32 bytes).
     ``model_id`` names the base in the catalog and ``dialect`` its family's format. Checkpoints and
     results go to ``folder``, what can be computed again from ``base`` to ``cache_dir``. ``catalog``
-    are the files that the configuration adds to the catalog."""
+    are the files that the configuration adds to the catalog. ``threads`` are those of each worker,
+    0 as many as there are CPUs for it."""
 
     job: str
     type: CustomizationType
