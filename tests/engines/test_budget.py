@@ -94,3 +94,15 @@ async def test_what_is_shared_goes_with_the_last_who_holds_it():
 async def test_what_is_too_large_with_what_it_shares_is_refused():
     with pytest.raises(EngineFailed, match="engine_memory_mib"):
         await MemoryBudget(100).reserve(Loaded("huge"), 50, Shared("base.gguf", 60))
+
+
+async def test_one_that_ends_takes_nothing_from_the_one_of_its_name_that_follows():
+    budget = MemoryBudget(100)
+    ending, following = Loaded("one", idle=False), Loaded("one")
+    await budget.reserve(ending, 30)
+    await budget.reserve(following, 40)
+    assert budget.held_by("one") == 70
+    budget.release(ending)
+    assert budget.held_bytes == 40
+    budget.release_name("one")
+    assert budget.held_bytes == 0

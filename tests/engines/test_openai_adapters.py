@@ -19,6 +19,7 @@ from outcrop.config import OpenAI
 from outcrop.engines.fitting import Fitting
 from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.protocol import EngineFailed, EngineNotReady, Unsupported
+from outcrop.engines.reserved import ReservedEngine
 from outcrop.generation import EmbeddingRequest
 
 ARN = custom_arn("tuned")
@@ -157,6 +158,18 @@ async def test_a_server_that_takes_no_adapters_answers_nothing(tmp_path: Path) -
             await collect(engine)
         assert server.asked == []
         assert os.listdir(tmp_path) == []
+
+
+async def test_that_a_server_takes_no_adapters_shows_before_anybody_asks(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, engine):
+        reserved = ReservedEngine(engine, ())
+        server.takes_adapters = False
+        with pytest.raises(EngineFailed, match="does not take adapters"):
+            await reserved.start(5)
+        server.takes_adapters = True
+        await reserved.start(5)
+        assert server.loaded == {NAME: FILES}
+        assert server.asked == []
 
 
 async def test_a_request_that_is_given_up_leaves_no_file(tmp_path: Path) -> None:

@@ -227,6 +227,28 @@ async def test_a_dropped_adapter_leaves_the_others(fitted: EnginePool):
     assert await fitted.get("script", None, None, ONE) is not one
 
 
+async def test_a_dropped_adapter_answers_first_what_it_was_asked(tmp_path: Path):
+    remote = OpenAI(url="http://127.0.0.1:9/v1", model="m", lora_dir=str(tmp_path))
+    adapters = AdaptersAtHand({ONE: Adapter("")})
+    configs: dict[str, EngineConfig] = {"remote": remote}
+    pool = EnginePool(configs, cache_dir=tmp_path, memory_mib=64, adapters=adapters)
+    one = await pool.get("remote", None, None, ONE)
+    assert isinstance(one, OpenAIEngine)
+    async with one.gate.admit():
+        dropping = asyncio.create_task(pool.drop_adapter(ONE))
+        done, _ = await asyncio.wait([dropping], timeout=0.05)
+        assert not done
+        assert await pool.get("remote", None, None, ONE) is not one
+        async with one.gate.admit():
+            # Who had it in hand is still admitted.
+            pass
+    await dropping
+    with pytest.raises(EngineNotReady):
+        async with one.gate.admit():
+            pass
+    await pool.close()
+
+
 async def test_the_engines_of_custom_models_asked_last_are_kept(
     fitted: EnginePool, monkeypatch: pytest.MonkeyPatch
 ):

@@ -38,7 +38,6 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    holder: Holder
     size_bytes: int
     shared: Shared | None
 
@@ -46,7 +45,8 @@ class _Held:
 class MemoryBudget:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        self._held: dict[str, _Held] = {}
+        # By the engine itself: one that ends and the one that follows it may have one name.
+        self._held: dict[Holder, _Held] = {}
         self._lock = asyncio.Lock()
 
     @property
@@ -55,38 +55,35 @@ class MemoryBudget:
 
     def held_by(self, name: str) -> int:
         """What is its own: nothing that it shares."""
-        return self._held[name].size_bytes if name in self._held else 0
+        return sum(one.size_bytes for holder, one in self._held.items() if holder.name == name)
 
     async def reserve(self, holder: Holder, size_bytes: int, shared: Shared | None = None) -> None:
         """``shared`` counts once, however many hold it. Raises EngineFailed when it can never fit,
         EngineBusy when all others are at work."""
-        wanted = _Held(holder, size_bytes, shared)
-        alone = _total({holder.name: wanted})
+        wanted = _Held(size_bytes, shared)
+        alone = _total({holder: wanted})
         if alone > self.limit_bytes:
             raise EngineFailed(
                 f"engine {holder.name!r} needs {_mib(alone)} MiB and engine_memory_mib is "
                 f"{_mib(self.limit_bytes)}: raise it or bind a smaller model"
             )
         async with self._lock:
-            while _total({**self._held, holder.name: wanted}) > self.limit_bytes:
+            while _total({**self._held, holder: wanted}) > self.limit_bytes:
                 victim = self._victim(holder)
                 # Taken off the books only after the memory is really free.
                 await victim.unload()
                 self.release(victim)
-            self._held[holder.name] = wanted
+            self._held[holder] = wanted
 
     def release(self, holder: Holder) -> None:
-        self.release_name(holder.name)
+        self._held.pop(holder, None)
 
     def release_name(self, name: str) -> None:
-        self._held.pop(name, None)
+        for holder in [holder for holder in self._held if holder.name == name]:
+            self.release(holder)
 
     def _victim(self, asking: Holder) -> Holder:
-        idle = [
-            held.holder
-            for held in self._held.values()
-            if held.holder.name != asking.name and held.holder.idle
-        ]
+        idle = [holder for holder in self._held if holder is not asking and holder.idle]
         if not idle:
             raise EngineBusy(
                 f"no memory for engine {asking.name!r}: every loaded engine is answering requests"
@@ -94,7 +91,7 @@ class MemoryBudget:
         return min(idle, key=lambda holder: holder.last_used)
 
 
-def _total(held: Mapping[str, _Held]) -> int:
+def _total(held: Mapping[Holder, _Held]) -> int:
     shared = {one.shared.file: one.shared.size_bytes for one in held.values() if one.shared}
     return sum(one.size_bytes for one in held.values()) + sum(shared.values())
 

@@ -121,11 +121,12 @@ class EnginePool:
         return self._engines[key]
 
     async def drop_adapter(self, adapter: str) -> None:
-        """Returns when no engine on demand has it any more: its custom model is deleted."""
+        """Nobody is given an engine on demand with it from now on, unless it is asked for anew.
+        Returns when those that had it have answered what they were asked, and are gone."""
         async with self._building:
             keys = [key for key in self._engines if key.adapter == adapter]
             engines = [self._engines.pop(key) for key in keys]
-        await asyncio.gather(*(engine.close() for engine in engines))
+        await asyncio.gather(*(_end(engine) for engine in engines))
 
     def status(self) -> list[EngineStatus]:
         """Every configured engine, used or not."""
@@ -240,6 +241,15 @@ class _Key(NamedTuple):
     name: str
     model: str | None
     adapter: str | None
+
+
+async def _end(engine: Engine) -> None:
+    """Of one that nobody is given any more: who runs in it or waits for it is answered first."""
+    try:
+        if isinstance(engine, Gated):
+            await engine.gate.drained()
+    finally:
+        await engine.close()
 
 
 def _is_unnamed_upstream(config: EngineConfig | None) -> bool:

@@ -22,9 +22,24 @@ class Process(Protocol):
 
 
 @runtime_checkable
+class Fitted(Protocol):
+    """An engine whose server is given the adapter that it is to answer with."""
+
+    async def fit(self) -> None: ...
+
+
+@runtime_checkable
 class Gated(Protocol):
     @property
     def gate(self) -> Gate: ...
+
+
+async def start(engine: Engine) -> None:
+    """Returns when it can answer, as far as that shows before it is asked."""
+    if isinstance(engine, Process):
+        await engine.start()
+    elif isinstance(engine, Fitted):
+        await engine.fit()
 
 
 class ReservedEngine:
@@ -51,11 +66,9 @@ class ReservedEngine:
 
     async def start(self, wait_s: float) -> None:
         """Returns when it can answer. Raises EngineError where it cannot."""
-        if not isinstance(self.engine, Process):
-            return
         try:
             async with asyncio.timeout(wait_s):
-                await self.engine.start()
+                await start(self.engine)
         except TimeoutError as error:
             raise EngineNotReady(
                 f"engine {self.engine.name!r} was not ready after {wait_s:.0f} seconds"

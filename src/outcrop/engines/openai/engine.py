@@ -68,6 +68,12 @@ class OpenAIEngine:
     def gate(self) -> Gate:
         return self._gate
 
+    async def fit(self) -> None:
+        """Returns when its server has the adapter, where it is to answer with one."""
+        if self._adapter is not None:
+            await self._recognize()
+            await self._adapter.load()
+
     async def generate(self, generation: Generation) -> AsyncGenerator[Event]:
         async with self._gate.admit():
             peer, model = await self._recognize()

@@ -20,7 +20,7 @@ from outcrop.catalog.catalog import Catalog, NoSuchModel
 from outcrop.engines.fitting import AdapterUnavailable
 from outcrop.engines.pool import EnginePool
 from outcrop.engines.protocol import Engine, EngineFailed, EngineNotReady, Unsupported
-from outcrop.engines.reserved import Process
+from outcrop.engines.reserved import Process, start
 from outcrop.generation import Generation, Text, Turn
 from outcrop.jobs.queue import Job, JobKind, submit
 from outcrop.services.bedrock.customization.kinds import DEPLOY, RETIRE
@@ -124,8 +124,8 @@ class _Deploying:
 
 
 async def _try(engine: Engine) -> None:
+    await start(engine)
     if isinstance(engine, Process):
-        await engine.start()
         return
     # Another server: whether it has the model shows when it is asked for something small.
     with suppress(Unsupported):
