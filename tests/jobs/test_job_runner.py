@@ -521,3 +521,23 @@ async def test_what_was_given_up_stays_given_up_when_it_is_taken_over(node: Node
     row = await round_of(runner, node, clock)
     assert (row["state"], work.jobs) == ("failed", [])
     assert [message for _, message in work.given_up] == ["why"]
+
+
+async def test_a_clock_that_leaps_begins_no_job_a_second_time_where_it_runs(node: Node) -> None:
+    clock = Clock()
+    work = Work()
+    work.run = work.forever
+    runner = await node.runner(work, Pace(clock=clock))
+    await node.submit()
+    await runner.poll()
+    async with asyncio.timeout(ROUND_S):
+        await work.began.wait()
+    # As after the sleep of a laptop: the look for work comes before the next heartbeat.
+    clock.ms += 3_600_000
+    await runner.poll()
+    assert node.row()["attempt"] == 1
+    other = Work()
+    taking_over = await node.runner(other, Pace(clock=clock))
+    await taking_over.poll()
+    await eventually(other.began.is_set)
+    assert [job.attempt for job in other.jobs] == [2]

@@ -35,20 +35,24 @@ class Lease:
     error: str | None
 
 
-def _due(kinds: Collection[str], now_ms: int) -> sa.Select[Any]:
+def _due(kinds: Collection[str], now_ms: int, own: Collection[str] = ()) -> sa.Select[Any]:
     """The first of each kind and state is where the index has it, however many wait behind it."""
-    firsts = [first for kind in sorted(kinds) for first in _firsts(kind, now_ms)]
+    firsts = [first for kind in sorted(kinds) for first in _firsts(kind, now_ms, own)]
     found = sa.union_all(*(sa.select(first.subquery()) for first in firsts)).subquery()
     return sa.select(found.c.id).order_by(found.c.not_before_ms).limit(1)
 
 
-def _firsts(kind: str, now_ms: int) -> list[sa.Select[Any, Any]]:
+def _firsts(kind: str, now_ms: int, own: Collection[str]) -> list[sa.Select[Any, Any]]:
     other = jobs.alias()
     held = sa.select(other.c.subject).where(other.c.kind == kind, other.c.state.in_(_HELD))
     # What waits has no lease, and of a subject that is held there is one job that does not wait.
+    run_out = jobs.c.lease_until_ms <= now_ms
+    if own:
+        # What was given back is nobody's, though its finder may not be through with it.
+        run_out = sa.and_(run_out, sa.or_(jobs.c.owner == "", jobs.c.id.not_in(own)))
     may = {
         "waiting": jobs.c.subject.not_in(held),
-        **dict.fromkeys(("running", "failing"), jobs.c.lease_until_ms <= now_ms),
+        **dict.fromkeys(("running", "failing"), run_out),
     }
     return [
         sa.select(jobs.c.id, jobs.c.not_before_ms)
@@ -59,18 +63,28 @@ def _firsts(kind: str, now_ms: int) -> list[sa.Select[Any, Any]]:
     ]
 
 
-async def find_due(connection: AsyncConnection, kinds: Collection[str], now_ms: int) -> str | None:
-    """The ID of a job that may be claimed."""
-    return await connection.scalar(_due(kinds, now_ms))
+async def find_due(
+    connection: AsyncConnection, kinds: Collection[str], now_ms: int, own: Collection[str] = ()
+) -> str | None:
+    """The ID of a job that may be claimed; ``own`` are those that its finder still does, whatever
+    the clock says of their leases."""
+    return await connection.scalar(_due(kinds, now_ms, own))
 
 
 async def claim(
-    connection: AsyncConnection, kinds: Collection[str], owner: str, now_ms: int, until_ms: int
+    connection: AsyncConnection,
+    kinds: Collection[str],
+    owner: str,
+    now_ms: int,
+    until_ms: int,
+    *,
+    own: Collection[str] = (),
 ) -> Lease | None:
-    """A job that is due, or whose owner has not been heard of for the time of its lease."""
+    """A job that is due, or whose owner has not been heard of for the time of its lease; none of
+    ``own``."""
     claimed = await connection.execute(
         sa.update(jobs)
-        .where(jobs.c.id == _due(kinds, now_ms).scalar_subquery())
+        .where(jobs.c.id == _due(kinds, now_ms, own).scalar_subquery())
         .values(
             state=sa.case((jobs.c.state == "failing", "failing"), else_="running"),
             attempt=jobs.c.attempt + 1,

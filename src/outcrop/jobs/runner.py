@@ -155,14 +155,18 @@ class JobRunner:
         return [name for name, kind in self._kinds.items() if running[name] < kind.at_once]
 
     async def _claim(self, kinds: Collection[str]) -> Lease | None:
+        # A clock that leaps, as after the machine's sleep, ends leases before they can be renewed:
+        # what runs here must not run here twice.
+        own = [one.lease.job.id for one in self._running.values()]
         # Looking needs no turn among the writers; most looks find nothing.
         async with self._database.read() as connection:
-            if await leases.find_due(connection, kinds, self._clock()) is None:
+            if await leases.find_due(connection, kinds, self._clock(), own) is None:
                 return None
         owner = f"{self._node[:200]}:{secrets.token_hex(16)}"
         async with self._database.write() as connection:
             now = self._clock()
-            return await leases.claim(connection, kinds, owner, now, now + self._pace.lease_ms)
+            until = now + self._pace.lease_ms
+            return await leases.claim(connection, kinds, owner, now, until, own=own)
 
     def _begin(self, lease: Lease) -> None:
         task = asyncio.ensure_future(self._do(lease))
