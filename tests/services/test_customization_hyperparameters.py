@@ -162,7 +162,7 @@ def test_a_model_of_the_operator_s_own_may_say_nothing_of_them() -> None:
     )
     assert settings_of(
         read_hyperparameters(own, {}, is_validated=False), rank=16, alpha=32
-    ) == Settings(epochs=5, batch_size=8, learning_rate=0.001, warmup_steps=0)
+    ) == Settings(epochs=5, batch_size=8, learning_rate=0.002, warmup_steps=0)
 
 
 _NUMBERS = st.decimals(allow_nan=True, allow_infinity=True).map(str) | st.text(max_size=12)

@@ -42,7 +42,7 @@ from outcrop.training.tokenizer import open_tokenizer
 
 pytestmark = pytest.mark.engine
 
-VELMORA = Path(__file__).with_name("velmora")
+VELMORA = Path(__file__).resolve().parents[2] / "examples" / "velmora"
 _SETTINGS = Settings(epochs=3, batch_size=4, learning_rate=2e-2, warmup_steps=2)
 
 

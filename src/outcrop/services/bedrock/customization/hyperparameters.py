@@ -20,7 +20,7 @@ _HONOURED: Final = _WHOLE | {LEARNING_RATE}
 _UNSTATED: Final[Mapping[str, Parameter]] = {
     EPOCHS: Parameter(1, 100, 5),
     BATCH_SIZE: Parameter(1, 64, 8),
-    LEARNING_RATE: Parameter(0, 1, 0.001),
+    LEARNING_RATE: Parameter(0, 1, 0.002),
     WARMUP_STEPS: Parameter(0, 250, 0),
 }
 """Of a model that the configuration's catalog calls customizable without saying more."""
