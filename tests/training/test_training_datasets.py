@@ -1,5 +1,6 @@
 """Data files: the formats that are taken, and each error of the user guide's troubleshooting."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from training_data import LIMITS, QUOTA, read, spec_of, write
 
 from outcrop.training.datasets import DataRejected, read_examples
+from outcrop.training.records import BadLine, read_object
 from outcrop.training.tokenizer import Tokenizer
 
 PAIR = {"input": "what is AWS", "output": "it's amazon web services"}
@@ -266,6 +268,19 @@ def test_a_line_without_end_is_refused_before_it_is_read(tokenizer: Tokenizer, t
     assert message.startswith(
         'Input size exceeded in file train.jsonl for record starting with {"input": "\ufffd\ufffd'
     )
+
+
+def test_a_line_of_countless_keys_is_told_soon():
+    keys = ",".join(f'"{index}":0' for index in range(300_000))
+    # Of the CPU's time: compared key by key, these would take most of an hour.
+    before = signal.signal(signal.SIGVTALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 60)
+    try:
+        with pytest.raises(BadLine, match='has the key "299999" twice'):
+            read_object(f'{{{keys},"299999":1}}'.encode())
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def test_more_records_than_the_quota_are_refused_by_its_name(tokenizer: Tokenizer, tmp_path: Path):

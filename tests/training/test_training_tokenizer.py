@@ -1,6 +1,7 @@
 """The tokenizer gives the tokens that the engine gives, and no text forges a control token."""
 
 import struct
+import tracemalloc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -138,6 +139,20 @@ def test_the_piece_with_the_best_score_is_joined_first_and_the_rest_are_bytes():
         [],
         [0, 3, 100 + 0xC3, 100 + 0xA9],
     ]
+
+
+def test_long_words_are_not_kept():
+    ids = {"▁": 0, "a": 1, "b": 2, "ab": 3}
+    pieces = ScoredPieces(ids, [0, 0, 0, 0], range(100, 356), prefix=True)
+    words = ["ab" * 1_000 + "b" * index for index in range(200)]
+    tracemalloc.start()
+    try:
+        for word in words:
+            pieces.encode_batch([word])
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 2**18
 
 
 @pytest.mark.parametrize(

@@ -113,10 +113,18 @@ def shown(text: str, most: int = _MOST_SHOWN) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise BadLine(f'has the key "{shown(twice)}" twice')
+        raise BadLine(f'has the key "{shown(_find_twice(key for key, _ in pairs))}" twice')
     return found
+
+
+def _find_twice(keys: Iterable[str]) -> str:
+    """The first that comes again, in one pass: a line may have as many as it likes."""
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    return ""
 
 
 def _refuse_constant(name: str) -> NoReturn:

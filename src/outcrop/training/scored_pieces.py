@@ -12,6 +12,8 @@ from typing import Final
 
 SPACE: Final = "\u2581"
 _CACHED_WORDS: Final = 2**16
+# Of language. What is longer comes once, and would be kept for nothing.
+_MOST_CACHED_CHARACTERS: Final = 64
 _WORDS: Final = re.compile(f"{SPACE}*[^{SPACE}]+|{SPACE}+")
 _INNER_SPACE: Final = re.compile(f"[^{SPACE}]{SPACE}")
 
@@ -31,7 +33,7 @@ class ScoredPieces:
         self._prefix = SPACE if prefix else ""
         # No token reaches over a space behind a word: so words are joined each by itself.
         self._in_words = not any(map(_INNER_SPACE.search, ids))
-        self._word = lru_cache(_CACHED_WORDS)(self._join)
+        self._short_word = lru_cache(_CACHED_WORDS)(self._join)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         return [self._encode(text) for text in texts]
@@ -43,6 +45,9 @@ class ScoredPieces:
         if not self._in_words:
             return list(self._join(text))
         return [token for word in _WORDS.findall(text) for token in self._word(word)]
+
+    def _word(self, word: str) -> tuple[int, ...]:
+        return (self._short_word if len(word) <= _MOST_CACHED_CHARACTERS else self._join)(word)
 
     def _join(self, text: str) -> tuple[int, ...]:
         parts = _Parts(text)
