@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from hypothesis import given, settings, strategies as st
 from opened_stores import SEALER, Opened, open_stores
 
-from outcrop.security.masterkey import MasterKey, MasterKeyError
+from outcrop.security.masterkey import MasterKey
 from outcrop.stores.customization_records import SEALED
 from outcrop.stores.database import Database
-from outcrop.stores.failures import NameTaken, NoSuchItem
+from outcrop.stores.failures import DamagedRecord, NameTaken, NoSuchItem
 from outcrop.stores.plain_rows import seal_plain_rows
 from outcrop.stores.resources import Item, Place, Record, Resources
 from outcrop.stores.rows import NoKey, Rows
@@ -176,8 +176,39 @@ async def test_a_row_that_takes_another_s_body_is_not_believed(stores: Opened) -
             .values(body=rows[1]["body"])
         )
     async with stores.resources.reading() as view:
-        with pytest.raises(MasterKeyError):
+        with pytest.raises(DamagedRecord):
             await view.list(Secretive)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"body": b""},
+        {"body": b"\x01" + bytes(200)},
+        {"body": b'{"text":"forged"}'},
+        {"body": b"{"},
+        {"account": OTHER},
+        {"region": "eu-west-1"},
+    ],
+)
+async def test_a_row_that_somebody_changed_is_named_and_not_believed(
+    stores: Opened, damage: dict[str, Any]
+) -> None:
+    async with stores.resources.writing() as transaction:
+        await transaction.add(Secretive(text="true"), at("a"), arn="arn:a")
+    (row,) = await stored(stores.database)
+    async with stores.database.write() as connection:
+        await connection.execute(
+            sa.update(resources).where(resources.c.name == row["name"]).values(**damage)
+        )
+    await seal_plain_rows(stores.database, SEALER, [Secretive])
+    async with stores.resources.reading() as view:
+        for asked in (view.list(Secretive), view.find_arn(Secretive, "arn:a")):
+            with pytest.raises(DamagedRecord) as caught:
+                await asked
+            told = str(caught.value)
+            assert told.startswith(f"The test:secretive '{row['name']}' of account ")
+            assert "forged" not in told
 
 
 async def test_another_master_key_finds_nothing_and_none_at_all_does_not_ask(
@@ -187,7 +218,7 @@ async def test_another_master_key_finds_nothing_and_none_at_all_does_not_ask(
         await transaction.add(Secretive(text=""), at("a"))
     async with Resources(stores.database, MasterKey(bytes(32))).reading() as view:
         assert await view.find(Secretive, at("a")) is None
-        with pytest.raises(MasterKeyError):
+        with pytest.raises(DamagedRecord, match="The master key does not open"):
             await view.list(Secretive)
     async with Resources(stores.database).reading() as view:
         with pytest.raises(NoKey):

@@ -11,3 +11,7 @@ class NoSuchItem(StoreError):
 
 class NameTaken(StoreError):
     pass
+
+
+class DamagedRecord(StoreError):
+    pass

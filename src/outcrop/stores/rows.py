@@ -11,7 +11,8 @@ from typing import Any, Final, cast
 import msgspec
 import sqlalchemy as sa
 
-from outcrop.identity import KeySource
+from outcrop.identity import KeySource, SealedSecretError
+from outcrop.stores.failures import DamagedRecord
 from outcrop.stores.records import Item, Place, R, Record
 from outcrop.stores.tables import from_ms, resources
 
@@ -83,21 +84,18 @@ class Rows:
         }
 
     def item(self, type: type[R], row: Any) -> Item[R]:
-        body: bytes = row["body"]
-        # No envelope begins so: this one was written before its kind was sealed.
-        if not type.SEALED or body.startswith(_JSON):
-            content = _Content(
-                name=row["name"],
-                parent=row["parent"],
-                arn=row["arn"],
-                tags=cast(dict[str, str], msgspec.json.decode(row["tags"])),
-                record=msgspec.Raw(body),
-            )
-        else:
-            about = _about(type, row["account"], row["region"], row["name"])
-            content = msgspec.json.decode(self._needed().open(body, about), type=_Content)
+        """Raises ``DamagedRecord``."""
+        try:
+            content = self._content(type, row)
+            record = msgspec.json.decode(content.record, type=type)
+        except (SealedSecretError, ValueError) as error:
+            region = f" in {row['region']}" if row["region"] else ""
+            raise DamagedRecord(
+                f"The {type.KIND} {row['name']!r} of account {row['account']}{region} cannot be "
+                f"read: it is damaged, or was written by somebody else. {error}"
+            ) from error
         return Item(
-            msgspec.json.decode(content.record, type=type),
+            record,
             Place(row["account"], row["region"], content.name),
             content.parent,
             content.arn,
@@ -105,6 +103,23 @@ class Rows:
             from_ms(row["created_at_ms"]),
             from_ms(row["changed_at_ms"]),
         )
+
+    def _content(self, type: type[Record], row: Any) -> _Content:
+        name: str = row["name"]
+        body: bytes = row["body"]
+        # One that has its name in plain was written before its kind was sealed. Where the name is
+        # sealed nothing but an envelope is believed: whoever has the file alone can make none.
+        is_plain = body.startswith(_JSON) and not name.startswith(SEALED_PREFIX)
+        if not type.SEALED or is_plain:
+            return _Content(
+                name=name,
+                parent=row["parent"],
+                arn=row["arn"],
+                tags=cast(dict[str, str], msgspec.json.decode(row["tags"])),
+                record=msgspec.Raw(body),
+            )
+        about = _about(type, row["account"], row["region"], name)
+        return msgspec.json.decode(self._needed().open(body, about), type=_Content)
 
     def _name(self, type: type[Record], place: Place) -> str:
         if not type.SEALED:
