@@ -25,6 +25,7 @@ from outcrop.services.bedrock.customization.locations import (
     Location,
     read_file_uri,
     read_folder_uri,
+    result_names,
 )
 from outcrop.services.bedrock.customization.network import check_network
 from outcrop.services.bedrock.customization.refusals import JobRefused
@@ -76,9 +77,7 @@ async def check_request(call: Call, params: Mapping[str, Any]) -> JobRequest:
         "model_arn": custom_model_arn(call.region, call.account, base.id, new_resource_id()),
         "training_uri": _training_uri(params),
         "validation_uris": validation,
-        "output_uri": _checked(
-            read_folder_uri, params["outputDataConfig"]["s3Uri"], "outputDataConfig.s3Uri"
-        ),
+        "output_uri": _output_uri(params, resource_id, is_validated=bool(validation)),
         "hyperparameters": read_hyperparameters(
             base, params.get("hyperParameters", {}), is_validated=bool(validation)
         ),
@@ -168,6 +167,18 @@ def _validation_uris(params: Mapping[str, Any]) -> tuple[str, ...]:
         _checked(read_file_uri, each["s3Uri"], f"validationDataConfig.validators[{index}].s3Uri")
         for index, each in enumerate(validators)
     )
+
+
+def _output_uri(params: Mapping[str, Any], resource_id: str, *, is_validated: bool) -> str:
+    """With room for the names of the results, which are not to fail after the training."""
+
+    def read(uri: str) -> Location:
+        folder = read_folder_uri(uri)
+        for name in result_names(resource_id, is_validated=is_validated):
+            folder.below(name)
+        return folder
+
+    return _checked(read, params["outputDataConfig"]["s3Uri"], "outputDataConfig.s3Uri")
 
 
 def _checked(read: Callable[[str], Location], uri: str, member: str) -> str:

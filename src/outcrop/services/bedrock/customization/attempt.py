@@ -21,6 +21,7 @@ from outcrop.errors import AWSError
 from outcrop.objects.protocol import ObjectsError
 from outcrop.services.bedrock.customization.ending import Ending, Job
 from outcrop.services.bedrock.customization.keys import KeyUnavailable, open_data_key
+from outcrop.services.bedrock.customization.locations import result_names
 from outcrop.services.bedrock.customization.network import find_path, open_interface
 from outcrop.services.bedrock.customization.refusals import JobRefused
 from outcrop.services.bedrock.customization.specs import (
@@ -43,8 +44,6 @@ from outcrop.stores.failures import StoreError
 from outcrop.stores.resources import Transaction
 from outcrop.training.runner import TrainingRun, run_training
 from outcrop.training.spec import (
-    TRAINING_METRICS,
-    VALIDATION_METRICS,
     Broken,
     Progress,
     Rejected,
@@ -61,10 +60,6 @@ _WRITE_EVERY_S: Final = 2.0
 _ORDER: Final[Sequence[PhaseStatus]] = (
     *("NotStarted", "InProgress", "Stopping"),
     *("Completed", "Failed", "Stopped"),
-)
-_TRAINING_METRICS: Final = f"training_artifacts/{TRAINING_METRICS}"
-_VALIDATION_METRICS: Final = (
-    f"validation_artifacts/post_fine_tuning_validation/{VALIDATION_METRICS}"
 )
 
 
@@ -162,8 +157,8 @@ class Attempt:
         async with self._means.turns:
             await self._download(storage)
             ended = await self._train(await self._spec())
+        await self._write_last()
         if isinstance(ended, Stopped):
-            await self._write_last()
             await self._ending.stop(self._item, ended.tokens)
             return
         # Routes and policies of its network may be others by now.
@@ -259,14 +254,11 @@ class Attempt:
             await self._ending.progress(self._item, self._last)
 
     async def _upload(self, storage: JobStorage) -> None:
-        """Where the documents say that results are."""
         job = self._item.record
-        names = [_TRAINING_METRICS, *([_VALIDATION_METRICS] if job.validation_uris else [])]
-        for name in names:
+        for name in result_names(job_id(self.arn), is_validated=bool(job.validation_uris)):
             file = self._folder / name.rpartition("/")[2]
             content = await asyncio.to_thread(file.read_bytes)
-            whole = f"model-customization-job-{job_id(self.arn)}/{name}"
-            await storage.upload(job.output_uri, whole, content)
+            await storage.upload(job.output_uri, name, content)
 
     async def _reach(self, phase: PhaseName, status: PhaseStatus) -> None:
         """Nothing where an earlier attempt has come as far. A job that is being stopped begins no

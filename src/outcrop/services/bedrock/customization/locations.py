@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from outcrop.services.bedrock.customization.refusals import JobRefused
+from outcrop.training.spec import TRAINING_METRICS, VALIDATION_METRICS
 
 _URI: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(.*))?")
 _MOST_KEY_BYTES: Final = 1024
+_TRAINING_RESULT: Final = f"training_artifacts/{TRAINING_METRICS}"
+_VALIDATION_RESULT: Final = f"validation_artifacts/post_fine_tuning_validation/{VALIDATION_METRICS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,12 @@ def read_folder_uri(uri: str) -> Location:
     """With and without a slash at its end; the bucket itself is a folder. Raises ``JobRefused``."""
     bucket, key = _read(uri)
     return _checked(Location(bucket, key if not key or key.endswith("/") else f"{key}/"))
+
+
+def result_names(job_id: str, *, is_validated: bool) -> list[str]:
+    """Of a job's results below its output folder, where the documents say that they are."""
+    names = [_TRAINING_RESULT, *([_VALIDATION_RESULT] if is_validated else [])]
+    return [f"model-customization-job-{job_id}/{name}" for name in names]
 
 
 def _read(uri: str) -> tuple[str, str]:

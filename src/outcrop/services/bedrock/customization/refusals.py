@@ -3,6 +3,7 @@
 from outcrop.errors import AWSError, ThrottlingException
 
 _SERVER_ERROR = 500
+_NOT_IMPLEMENTED = 501
 
 
 class JobRefused(Exception):
@@ -11,4 +12,7 @@ class JobRefused(Exception):
 
 def may_pass(error: AWSError) -> bool:
     """It says nothing about the job: asked later, the same may succeed."""
+    if error.status == _NOT_IMPLEMENTED:
+        # What the object store cannot keep it cannot keep later.
+        return False
     return error.status >= _SERVER_ERROR or isinstance(error, ThrottlingException)

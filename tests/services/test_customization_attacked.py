@@ -1,0 +1,55 @@
+"""Customization jobs at the moments that hurt: cut off, refused and out of luck at their very
+end."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from botocore.exceptions import ClientError
+from customizing_under_test import Bench, open_bench
+from in_process import ADMIN
+from statements import allow, document
+
+from outcrop.services.bedrock.customization.locations import read_folder_uri, result_names
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    async with open_bench(tmp_path_factory.mktemp("attacked")) as bench:
+        yield bench
+
+
+async def test_results_that_cannot_be_kept_are_paid_for_all_the_same(bench: Bench) -> None:
+    arn = await bench.create("trains when stopped")
+    job = await bench.training(arn)
+    folder = read_folder_uri(job.output_uri)
+    resource = f"arn:aws:s3:::{folder.bucket}/{folder.key}*"
+    denied = {**allow("s3:PutObject", resource), "Effect": "Deny", "Principal": "*"}
+    call = bench.inside.call(bench.inside.caller(ADMIN))
+    named = {"Bucket": folder.bucket}
+    await call.perform("s3", "PutBucketPolicy", {**named, "Policy": document(denied)})
+    await bench.stop(arn)
+    job = await bench.ended(arn)
+    await call.perform("s3", "DeleteBucketPolicy", named)
+    assert job.status == "Failed"
+    assert (job.failure or "").startswith("Amazon S3 perms missing (PutObject)")
+    assert await bench.billed(arn) == job.progress.tokens == 1000
+
+
+async def test_an_output_folder_without_room_for_results_is_refused_at_once(bench: Bench) -> None:
+    key = "a" * (1024 - len("s3:///") - len(bench.bucket))
+    uri = f"s3://{bench.bucket}/{key}"
+    with pytest.raises(ClientError, match=r"outputDataConfig\.s3Uri: The key .* more than 1024"):
+        await bench.create("trains", outputDataConfig={"s3Uri": uri})
+    room = 1024 - max(len(name) for name in result_names("a" * 12, is_validated=False))
+    uri = f"s3://{bench.bucket}/{'a' * (room - 1)}"
+    await bench.ended(await bench.create("rejects", outputDataConfig={"s3Uri": uri}))
+
+
+async def test_what_the_object_store_cannot_keep_is_told_to_the_owner(bench: Bench) -> None:
+    uri = f"s3://{bench.bucket}/{'.' * 800}"
+    job = await bench.ended(await bench.create("trains", outputDataConfig={"s3Uri": uri}))
+    assert job.status == "Failed"
+    assert "The object store keeps no key of this length" in (job.failure or "")
