@@ -97,6 +97,23 @@ async def test_an_alias_stands_for_its_key_in_policies(inside: Inside, admin: Cl
     assert not await may(eve, "kms", "Encrypt", KeyId=await make_key(admin), Plaintext=b"x")
 
 
+@pytest.mark.parametrize("operation", ["DescribeKey", "Encrypt"])
+async def test_a_refusal_tells_another_account_nothing_of_aliases(
+    inside: Inside, admin: Client, operation: str
+) -> None:
+    key = await make_key(admin)
+    await admin.ask("kms", "CreateAlias", AliasName="alias/a", TargetKeyId=key)
+    spy = await user(inside, "spy", allow("kms:*"), account=OTHER)
+    more = {"Plaintext": b"x"} if operation == "Encrypt" else {}
+    told: set[str] = set()
+    for name in ("alias/a", "alias/b"):
+        named = f"{key.rpartition(':')[0]}:{name}"
+        answer = await refusal(spy, "kms", operation, KeyId=named, **more)
+        told.add(str(answer).replace(name, "alias/…"))
+    assert len(told) == 1
+    assert key.rpartition("/")[2] not in told.pop()
+
+
 async def test_an_alias_needs_leave_for_both_ends(inside: Inside, admin: Client) -> None:
     first, second = await make_key(admin), await make_key(admin)
     alias = f"arn:aws:kms:us-east-1:{ACCOUNT}:alias/a"

@@ -76,8 +76,8 @@ class Authorizer:
             decision = await self.decide(setting, access)
             if not decision.allowed:
                 await self._tell(setting, access)
-                facts = await self._facts(access)
-                raise denial(setting.caller, _named(access, facts), decision)
+                told = _told(access, await self._facts(access), setting.caller)
+                raise denial(setting.caller, told, decision)
 
     async def decide(self, setting: Setting, access: Access) -> Decision:
         decision = await self._decide(setting, access)
@@ -252,6 +252,14 @@ def _named(access: Access, facts: Facts | None) -> Access:
     if facts is None or facts.resource is None:
         return access
     return replace(access, resource=facts.resource)
+
+
+def _told(access: Access, facts: Facts | None, caller: Caller) -> Access:
+    """What is another account's is told as it was asked for: a refusal does not say what their
+    alias stands for, or whether there is one."""
+    return (
+        access if facts is not None and facts.account != caller.account else _named(access, facts)
+    )
 
 
 def subject_of(principal: Principal) -> Subject:
