@@ -229,6 +229,30 @@ async def test_another_s_interface_with_the_job_s_tags_is_left_alone(net: Net) -
     assert (left["NetworkInterfaceId"], left["Status"]) == (foreign, "available")
 
 
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+async def test_another_s_interface_with_the_job_s_token_is_not_its_way_to_s3(
+    net: Net, is_elsewhere: bool
+) -> None:
+    """Whoever may make interfaces does not move a job to a network, or groups, of their choice."""
+    job = await net.job()
+    open_net = await network(net.jobs)
+    subnet, groups = net.subnets[0], [net.groups[0]]
+    if is_elsewhere:
+        subnet, groups = open_net.subnets[0], list(open_net.groups)
+    token = f"{str(job.arn).rpartition('/')[2][:24]}-{net.subnets[0]}"
+    made = await net.ask(
+        "CreateNetworkInterface", SubnetId=subnet, Groups=groups, ClientToken=token
+    )
+    foreign = made["NetworkInterface"]["NetworkInterfaceId"]
+    role = await net.role(job)
+    with pytest.raises(JobRefused, match=r"other (parameters|security groups)"):
+        await net.open(job, role)
+    if is_elsewhere:
+        assert await net.close(job, role) is None
+    (left,) = await (open_net if is_elsewhere else net).interfaces()
+    assert (left["NetworkInterfaceId"], left["Status"]) == (foreign, "available")
+
+
 @pytest.mark.parametrize(
     "action", ["", "ec2:DeleteNetworkInterface", "ec2:DeleteNetworkInterfacePermission"]
 )

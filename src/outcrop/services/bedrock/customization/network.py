@@ -78,6 +78,10 @@ async def open_interface(background: Background, stores: Stores, role: RoleInUse
     await _look(acting, job)
     async with stores.resources.reading() as view:
         made = await _find_made(view, job)
+    if made is not None and set(made.record.groups) != set(job.record.groups):
+        raise JobRefused(
+            f"The network interface {made.name} has other security groups than the job was given."
+        )
     interface_id = made.name if made else await _make(acting, job)
     await acting.ask("DescribeNetworkInterfaces", NetworkInterfaceIds=[interface_id])
     await _permit(acting, interface_id)
@@ -187,14 +191,20 @@ async def _look(acting: _Acting, job: Job) -> None:
 
 
 async def _find_made(view: View, job: Job) -> Item[NetworkInterface] | None:
-    """By the token that it was made with. Tags would not do: whoever may tag an interface could
+    """By the token that it was made with, in the subnet that the token names: anybody can give an
+    interface of another network the same. Tags would not do: whoever may tag an interface could
     have the role delete it."""
-    tokens = {_token(job, subnet) for subnet in job.record.subnets}
+    made = {(subnet, _token(job, subnet)) for subnet in job.record.subnets}
     interfaces = await view.list(
         NetworkInterface, account=job.place.account, region=job.place.region
     )
     return next(
-        (each for each in interfaces if (token := each.record.token) and token.text in tokens), None
+        (
+            each
+            for each in interfaces
+            if (token := each.record.token) and (each.parent, token.text) in made
+        ),
+        None,
     )
 
 
