@@ -43,7 +43,7 @@ RECORD = CustomizationJob(
     output_uri="s3://bucket/path/to/",
     hyperparameters={"epochCount": "1"},
     engine="base",
-    base="base.gguf:4",
+    base="base.gguf:4:c217f3168397e6abf99e745082cd6606",
     data_key=DataKey(kms_key="k", ciphertext=b"", context=JOB_ARN, grant="g"),
     by=f"arn:aws:iam::{ACCOUNT}:user/admin",
 )

@@ -100,7 +100,7 @@ async def serving(
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     at_hand = adapters or AdaptersAtHand({ARN: Adapter("", peft=FILES)})
-    fitting = Fitting(at_hand, ARN, "", "remote")
+    fitting = Fitting(at_hand, ARN, str, "remote")
     lora_dir = None if folder is None else str(folder)
     config = OpenAI(url=f"http://127.0.0.1:{site.port}/v1", timeout_s=5, lora_dir=lora_dir)
     try:

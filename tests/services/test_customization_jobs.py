@@ -64,7 +64,7 @@ async def test_the_documents_request_makes_a_job_in_progress(bench: Bench) -> No
     assert await bench.submitted(CUSTOMIZE) == [arn]
     record = (await bench.record()).record
     assert record.by == user_arn("admin")
-    assert (record.engine, record.base) == ("base", "base.gguf:4")
+    assert (record.engine, record.base) == ("base", "base.gguf:4:c217f3168397e6abf99e745082cd6606")
     assert fits(
         r"arn:aws:bedrock:us-east-1:\d{12}:custom-model/[^/]+/[a-z0-9]{12}", record.model_arn
     )

@@ -23,6 +23,8 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012:model-customization-job/base/01234
 MODELS = load_models().by_id
 EXPRESS, LITE = "amazon.titan-text-express-v1:0:8k", "amazon.titan-text-lite-v1:0:4k"
 KEY = bytes(32)
+BASE = "base.gguf:4:c217f3168397e6abf99e745082cd6606"
+"""The fingerprint of the file below."""
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def job(batch_size: int, model: str, **fields: Any) -> Item[CustomizationJob]:
         output_uri="s3://bucket/o",
         hyperparameters={"epochCount": "2", "batchSize": str(batch_size), "learningRate": "0.5"},
         engine="base",
-        base="base.gguf:4",
+        base=BASE,
         data_key=DataKey(kms_key="k", ciphertext=b"c", context=ARN, grant="g"),
         by="me",
     )
@@ -103,14 +105,14 @@ async def test_data_files_have_the_quotas_of_their_kind_and_their_names_in_s3(
 
 async def test_weights_that_were_changed_since_are_not_trained(specs: Specs) -> None:
     with pytest.raises(JobRefused, match="weights behind the base model were changed"):
-        make(specs, base="base.gguf:5")
+        make(specs, base=BASE.replace(":4:", ":5:"))
 
 
 async def test_weights_that_the_configuration_names_are_trained_instead(specs: Specs) -> None:
     assert make(specs).base.source.endswith("base.gguf")
     named = with_settings(specs, training=Training(bases={"base": "/weights"}))
     base = make(named).base
-    assert (base.source, base.fingerprint) == ("/weights", "base.gguf:4")
+    assert (base.source, base.fingerprint) == ("/weights", BASE)
 
 
 async def test_a_base_of_the_operator_s_own_catalog_is_known_to_the_training_process(

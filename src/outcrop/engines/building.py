@@ -1,5 +1,6 @@
 """Builds engines from their configuration: where their files are, what they are fitted with."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import msgspec
 from outcrop.config import ConfigError, EngineConfig, Llama, Onnx, OpenAI, Scripted, Upstream
 from outcrop.engines.adapters import Adapters
 from outcrop.engines.budget import MemoryBudget
+from outcrop.engines.fingerprints import tell_file
 from outcrop.engines.fitting import Fitting
 from outcrop.engines.kinds import engine_class
 from outcrop.engines.modelfiles import ModelFiles, ModelStore, UnknownModel
@@ -81,7 +83,7 @@ class Builder:
             return ""
         if isinstance(config, Llama) and (path := _own_file(config.model)) is not None:
             _require(name, path)
-            return f"{path.name}:{path.stat().st_size}"
+            return tell_file(path)
         return next(
             file.sha256 for file in self._files(name, config).model.files if file.role == "model"
         )
@@ -114,7 +116,7 @@ class Builder:
             raise EngineFailed(f"engine {name!r} cannot take the adapters of custom models")
         if self._adapters is None:
             raise EngineFailed("no adapters of custom models are kept here")
-        fitting = Fitting(self._adapters, adapter, self.fingerprint(name), label)
+        fitting = Fitting(self._adapters, adapter, functools.partial(self.fingerprint, name), label)
         await fitting.facts()
         return fitting
 

@@ -3,7 +3,7 @@
 An engine that is to have an adapter answers with it or not at all, never as its base.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,12 +19,12 @@ class AdapterUnavailable(EngineNotReady):
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """``name`` is the ARN of the custom model, ``base`` the fingerprint of the engine's weights,
-    ``engine`` what messages call the engine."""
+    """``name`` is the ARN of the custom model, ``base`` gives the fingerprint that the engine's
+    weights have now, ``engine`` is what messages call the engine."""
 
     adapters: Adapters
     name: str
-    base: str
+    base: Callable[[], str]
     engine: str
 
     @property
@@ -35,10 +35,11 @@ class Fitting:
     async def facts(self) -> AdapterFacts:
         """Raises AdapterUnavailable, and EngineFailed where it is for other weights."""
         facts = await self._opened(self.adapters.find(self.name))
-        if facts.base != self.base:
+        base = self.base()
+        if facts.base != base:
             raise EngineFailed(
                 f"the custom model {self.name} was trained on other weights than those of engine "
-                f"{self.engine!r}: on {facts.base!r}, which {self.base!r} is not"
+                f"{self.engine!r}: on {facts.base!r}, which {base!r} is not"
             )
         return facts
 

@@ -173,6 +173,30 @@ async def test_weights_that_were_exchanged_meanwhile_are_seen_before_the_next_st
     assert one.failure is not None
 
 
+async def test_a_file_of_other_weights_in_the_place_of_the_base_s_is_seen_before_the_next_start(
+    adapters: AdaptersAtHand, weights: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.gguf"
+    file.write_bytes(weights)
+    config = Llama(model=str(file), context=CONTEXT, slots=1, threads=1)
+    pool = EnginePool({"it": config}, cache_dir=tmp_path, memory_mib=1024, adapters=adapters)
+    adapters.known[ONE] = replace(adapters.known[ONE], base=pool.fingerprint("it"))
+    try:
+        one = await fitted(pool, ONE)
+        await said(one)
+        await one.unload()
+        # Of the same name and size.
+        half = len(weights) // 2
+        file.unlink()
+        file.write_bytes(weights[:half] + bytes(len(weights) - half))
+        with pytest.raises(EngineFailed, match="trained on other weights"):
+            await said(one)
+        with pytest.raises(EngineFailed, match="trained on other weights"):
+            await pool.build_reserved("it", "one", (), None, ONE)
+    finally:
+        await pool.close()
+
+
 async def test_an_adapter_that_cannot_be_opened_is_told_and_tried_again(
     pool: EnginePool, adapters: AdaptersAtHand
 ) -> None:
