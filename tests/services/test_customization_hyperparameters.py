@@ -1,13 +1,14 @@
 """Hyperparameters: the ranges of each model, defaults within them, and what is not honoured."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
 from outcrop.catalog.load import load_catalog
-from outcrop.catalog.model import Model
+from outcrop.catalog.model import Model, Parameter
 from outcrop.config import Config
 from outcrop.errors import ValidationException
 from outcrop.services.bedrock.customization.hyperparameters import (
@@ -148,6 +149,14 @@ def test_a_share_to_evaluate_with_counts_only_without_validation_data() -> None:
         read(COMMAND, {"evalPercentage": "20.0"})
     with pytest.raises(ValidationException, match="out of its range"):
         read(COMMAND, {"evalPercentage": "51"}, is_validated=True)
+
+
+@pytest.mark.parametrize("text", ["1e400", f"{10**19}e308"])
+def test_without_a_maximum_there_is_still_none_that_is_infinite(text: str) -> None:
+    open_ended = {**model(EXPRESS).hyperparameters, "learningRate": Parameter(0, None, 0.001)}
+    base = replace(model(EXPRESS), hyperparameters=open_ended)
+    with pytest.raises(ValidationException, match="which is out of its range: 0 to any"):
+        read_hyperparameters(base, {"learningRate": text}, is_validated=False)
 
 
 def test_a_model_of_the_operator_s_own_may_say_nothing_of_them() -> None:

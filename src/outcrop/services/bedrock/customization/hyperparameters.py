@@ -2,6 +2,7 @@
 written. What training here does not honour is refused, not ignored."""
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -74,7 +75,8 @@ def _check(name: str, text: str, parameter: Parameter) -> None:
         raise ValidationException(f"The hyperparameter {name!r} is {text!r}. Give {kind}.")
     low, high = parameter.minimum, parameter.maximum
     value = float(text)
-    if (low is not None and value < low) or (high is not None and value > high):
+    # Digits alone may be more than a float holds, where the catalog names no maximum.
+    if (low is not None and value < low) or value > (sys.float_info.max if high is None else high):
         raise ValidationException(
             f"The hyperparameter {name!r} is {text}, which is out of its range: "
             f"{_told(low, 'any')} to {_told(high, 'any')}."
