@@ -140,6 +140,8 @@ async def test_a_cluster_that_is_too_small_is_told_after_a_while(
     assert "It has 2 CPU, 2 of them free." in last.message
 
 
+# Every start imports PyTorch in four processes, which takes minutes where others have the CPUs.
+@pytest.mark.timeout(900)
 async def test_a_job_stopped_gone_on_with_and_bereft_of_a_node_ends_as_on_one_machine(
     tmp_path: Path, model_file: Path, cluster: RayCluster
 ):
