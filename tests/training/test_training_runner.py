@@ -143,6 +143,18 @@ async def test_what_it_says_after_its_final_report_does_not_keep_it():
     assert isinstance((await reports_of("talks without end"))[-1], Trained)
 
 
+async def test_processes_that_it_has_started_end_with_it():
+    async with asyncio.timeout(20):
+        progress, last = await reports_of("leaves another")
+    assert isinstance(progress, Progress)
+    assert isinstance(last, Broken)
+    assert "ended with status 3" in last.message
+    async with asyncio.timeout(20):
+        # Killed at once, gone when the system has buried it: there is no event to wait for.
+        while is_running(progress.tokens):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_a_program_that_is_not_there_is_an_error_of_its_own(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
         async with run_training(SPEC, command=(str(tmp_path / "none"),)):

@@ -75,6 +75,15 @@ def _dies(told: Mapping[str, object]) -> None:
     sys.exit(3)
 
 
+def _leaves_another(told: Mapping[str, object]) -> None:
+    """A process that it has started holds its pipes, and outlives it."""
+    pid = os.fork()
+    if not pid:
+        time.sleep(600)
+    _say({**PROGRESS, "tokens": pid})
+    os._exit(3)
+
+
 def _is_killed(told: Mapping[str, object]) -> None:
     sys.stdout.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -101,6 +110,7 @@ SCENARIOS: Mapping[str, Callable[[Mapping[str, object]], None]] = {
     "does not stop": _does_not_stop,
     "stops unasked": _stops_unasked,
     "dies": _dies,
+    "leaves another": _leaves_another,
     "is killed": _is_killed,
     "talks nonsense": _talks_nonsense,
     "talks too long": _talks_too_long,

@@ -34,6 +34,7 @@ _NICENESS: Final = 10
 """Requests to models come first."""
 _OOM_SCORE: Final = 800
 """Where the kernel has to end a process for its memory, it is to be this one."""
+_LOOK_S: Final = 0.1
 _LONGEST_REPORT: Final = 64 * 1024
 _ERROR_LINES: Final = 20
 _ERROR_LINE_BYTES: Final = 500
@@ -84,6 +85,7 @@ class TrainingRun:
         self._killing: asyncio.Task[None] | None = None
         self._errors: deque[str] = deque(maxlen=_ERROR_LINES)
         self._listening = asyncio.create_task(self._read_errors())
+        self._sweeping = asyncio.create_task(self._sweep())
         self._cpus: frozenset[int] = frozenset()
         self._tokens = 0
 
@@ -138,7 +140,7 @@ class TrainingRun:
             await self.stop()
         if self._has_ended:
             self._close_stdin()
-        await self._process.wait()
+        await self._sweeping
         self._close_stdin()
         await draining
         await self._listening
@@ -185,6 +187,14 @@ class TrainingRun:
         if rest:
             self._errors.append(_text(rest))
 
+    async def _sweep(self) -> None:
+        """What it has started goes with it: that would hold its pipes open, and its memory."""
+        # ``wait`` returns once its pipes are closed, too, which is what may not happen.
+        while self._process.returncode is None:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_S)
+        _kill_group(self._process.pid)
+        await self._process.wait()
+
     async def _drain(self) -> None:
         stdout = self._process.stdout
         while stdout is not None and await stdout.read(8192):
@@ -221,6 +231,11 @@ def _step_back(pid: int) -> None:
 def _kill(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.kill()
+
+
+def _kill_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _ended(code: int) -> str:
