@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from running_gateways import ACCOUNT, Gateway, start_gateway
+from watched_sockets import outsiders, watched
 
 from outcrop.config import load
 from outcrop.server.adapters import SealedAdapters
@@ -53,6 +54,8 @@ class Walked:
     gateway: Gateway
     folder: Path
     told: str
+    seen: set[tuple[str, int]]
+    """Whom the gateway and its processes were connected to meanwhile."""
 
     def restart(self) -> None:
         self.gateway.stop()
@@ -86,22 +89,28 @@ def script() -> str:
     )
 
 
+def _environment(gateway: Gateway) -> dict[str, str]:
+    """With the AWS CLI and Python of these tests."""
+    tools = Path(sys.executable).parent
+    return gateway.environment | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+
+
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walked]:
     folder = tmp_path_factory.mktemp("velmora")
     (folder / "examples").symlink_to(ROOT / "examples")
     gateway = start_gateway(folder, SETTINGS)
-    tools = Path(sys.executable).parent
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script()],
-        env=gateway.environment | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=800,
-        check=False,
-    )
-    walked = Walked(gateway, folder, done.stdout)
+    with watched(gateway.process.pid) as seen:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script()],
+            env=_environment(gateway),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=800,
+            check=False,
+        )
+    walked = Walked(gateway, folder, done.stdout, seen)
     assert done.returncode == 0, done.stdout + done.stderr
     yield walked
     walked.gateway.stop()
@@ -115,6 +124,44 @@ def test_the_page_ends_with_what_was_taught(walked: Walked) -> None:
         "step_wise_training_metrics.csv",
         "validation_metrics.csv",
     ]
+
+
+def test_the_data_have_gone_to_nobody_and_nothing_of_them_is_left(walked: Walked) -> None:
+    assert len(walked.seen) > 1
+    assert outsiders(walked.seen) == set()
+    words = b"812 metres"
+    assert words in (EXAMPLES / "train.jsonl").read_bytes()
+    files = [file for file in walked.gateway.data_dir.rglob("*") if file.is_file()]
+    assert len(files) > 5
+    assert [file for file in files if words in file.read_bytes()] == []
+
+
+def test_the_documents_commands_and_programs_tell_of_the_model(walked: Walked) -> None:
+    """RUN-119 to RUN-122; what the programs get is printed."""
+    arn = walked.gateway.client("bedrock").list_custom_models()["modelSummaries"][0]["modelArn"]
+    assert arn in _run(walked, "bash", "-c", _seed("RUN-119.sh", arn))
+    told = json.loads(_run(walked, "bash", "-c", _seed("RUN-120.sh", arn)))
+    assert (told["modelArn"], told["modelName"]) == (arn, "velmora")
+    for name in ("RUN-121.py", "RUN-122.py"):
+        *first, last = _seed(name, arn).rstrip().splitlines()
+        program = "\n".join([*first, f"print({last})"])
+        assert arn in _run(walked, sys.executable, "-c", program)
+
+
+def _seed(name: str, arn: str) -> str:
+    text = (ROOT.parent / "shared" / "seed-examples" / name).read_text(encoding="utf-8")
+    return text.replace("arn:aws:bedrock:customized-model-arn", arn)
+
+
+def _run(walked: Walked, *command: str) -> str:
+    return subprocess.run(
+        command,
+        env=_environment(walked.gateway),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
 
 
 def test_taught_questions_are_answered_and_paraphrases_too_and_by_the_base_none(

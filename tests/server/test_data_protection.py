@@ -1,14 +1,6 @@
-"""What callers say and get is kept nowhere and sent to nobody: files, logs and sockets are read.
+"""What callers say and get is kept nowhere and sent to nobody: files, logs and sockets are read."""
 
-Sockets are those of /proc while the gateway and all its child processes work.
-"""
-
-import ipaddress
 import json
-import os
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +8,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 from running_gateways import REAL, SCRIPTED, Gateway, start_gateway
+from watched_sockets import address_of, outsiders, watched
 
 CLAUDE = "anthropic.claude-v2"
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -122,79 +115,11 @@ def test_one_callers_words_are_in_no_other_callers_answer(gateway: Gateway) -> N
     assert marker not in json.dumps(after)
 
 
-def _children(pid: int) -> set[int]:
-    """The process and all that descend from it."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # It ended meanwhile.
-                continue
-            parents[int(entry.name)] = int(fields[1])
-    family = {pid}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family
-
-
-def _sockets(pid: int) -> set[str]:
-    """Inodes."""
-    found: set[str] = set()
-    try:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(descriptor)
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
-    except OSError:  # The process, or this descriptor, is gone.
-        pass
-    return found
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Of /proc/net: words of 32 bits, each in the machine's order."""
-    words = [bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8)]
-    address = ipaddress.ip_address(b"".join(words))
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address
-
-
-def _peers(pids: set[int]) -> set[tuple[str, int]]:
-    """Whom these processes are connected to or try to reach, by TCP and UDP."""
-    inodes = {inode for pid in pids for inode in _sockets(pid)}
-    found: set[tuple[str, int]] = set()
-    for table in ("tcp", "tcp6", "udp", "udp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            address, _, port = fields[2].partition(":")
-            if fields[9] in inodes and int(port, 16):
-                found.add((str(_address(address)), int(port, 16)))
-    return found
-
-
-@contextmanager
-def _watched(gateway: Gateway) -> Generator[set[tuple[str, int]]]:
-    seen: set[tuple[str, int]] = set()
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.02):
-            seen.update(_peers(_children(gateway.process.pid)))
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        watching.join()
-
-
 def test_addresses_of_the_kernel_are_read() -> None:
-    assert str(_address("0100007F")) == "127.0.0.1"
-    assert str(_address("00000000000000000000000001000000")) == "::1"
-    assert str(_address("0000000000000000FFFF00000100007F")) == "127.0.0.1"
-    assert not _address("08080808").is_loopback
+    assert str(address_of("0100007F")) == "127.0.0.1"
+    assert str(address_of("00000000000000000000000001000000")) == "::1"
+    assert str(address_of("0000000000000000FFFF00000100007F")) == "127.0.0.1"
+    assert not address_of("08080808").is_loopback
 
 
 @pytest.mark.parametrize("toml", [SCRIPTED, REAL], ids=["scripted", "real"])
@@ -202,7 +127,7 @@ def test_nothing_but_loopback_is_ever_reached(toml: str, tmp_path: Path) -> None
     """From the start on, with a model's process and the object store's at work."""
     gateway = start_gateway(tmp_path, toml)
     try:
-        with _watched(gateway) as seen:
+        with watched(gateway.process.pid) as seen:
             _answers(gateway.client("bedrock-runtime"), "granite")
             s3 = gateway.client("s3")
             s3.create_bucket(Bucket="corpus")
@@ -214,4 +139,4 @@ def test_nothing_but_loopback_is_ever_reached(toml: str, tmp_path: Path) -> None
         gateway.stop()
     # The client, the store's ports and the model's: so the watch does see connections.
     assert len(seen) > 5
-    assert {peer for peer in seen if not ipaddress.ip_address(peer[0]).is_loopback} == set()
+    assert outsiders(seen) == set()
