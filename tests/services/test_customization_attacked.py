@@ -1,13 +1,16 @@
 """Customization jobs at the moments that hurt: cut off, refused and out of luck at their very
 end."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 from botocore.exceptions import ClientError
 from customizing_under_test import Bench, open_bench
 from in_process import ADMIN
+from sqlalchemy import event
 from statements import allow, document
 
 from outcrop.services.bedrock.customization.locations import read_folder_uri, result_names
@@ -53,3 +56,27 @@ async def test_what_the_object_store_cannot_keep_is_told_to_the_owner(bench: Ben
     job = await bench.ended(await bench.create("trains", outputDataConfig={"s3Uri": uri}))
     assert job.status == "Failed"
     assert "The object store keeps no key of this length" in (job.failure or "")
+
+
+async def test_a_model_whose_commit_is_cut_off_keeps_its_files(bench: Bench) -> None:
+    arn = await bench.create("trains when stopped")
+    job = await bench.training(arn)
+    folder = bench.data / "artifacts" / job.model_arn.rpartition("/")[2]
+    cut: list[str] = []
+
+    def cut_off(_connection: sa.Connection) -> None:
+        task = asyncio.current_task()
+        if task is not None and arn in task.get_name() and folder.exists():
+            cut.append(task.get_name())
+            task.cancel()
+
+    event.listen(sa.Engine, "commit", cut_off)
+    try:
+        await bench.stop(arn)
+        job = await bench.ended(arn)
+    finally:
+        event.remove(sa.Engine, "commit", cut_off)
+    assert cut
+    assert job.status == "Completed"
+    assert await bench.model(job) is not None
+    assert (folder / "adapter.gguf.sealed").read_bytes() == b"gguf"

@@ -69,17 +69,14 @@ class Ending:
         """Its model is there with it. Raises ``JobRefused`` where the model's name was taken
         meanwhile. ``last`` is the last progress that this attempt saw."""
         adapter = await self._keep(item)
-        is_added = False
         try:
             async with self.stores.resources.writing() as transaction:
                 current = await _find_running(transaction, item)
                 if current is not None:
                     await self._add_model(transaction, current, adapter)
                     await self._complete_in(transaction, current, trained, last)
-            is_added = current is not None
         finally:
-            if not is_added:
-                await self.artifacts.remove(adapter.folder)
+            await self._drop_without_model(item.record.model_arn, adapter)
 
     async def fail(self, item: Job, message: str) -> None:
         await self._end(item, status="Failed", failure=message[:_LONGEST_FAILURE])
@@ -108,6 +105,14 @@ class Ending:
             items = await view.list(CustomizationJob)
         kept = {job_id(arn_of(item)) for item in items if not is_ended(item.record)}
         await asyncio.to_thread(_sweep, jobs_folder(self.data_dir), kept)
+
+    async def _drop_without_model(self, model_arn: str, adapter: TrainedAdapter) -> None:
+        """The database knows: whoever was cancelled while it committed has a model all the same.
+        Writers wait for that commit, readers would not."""
+        async with self.stores.resources.writing() as transaction:
+            model = await transaction.find_arn(CustomModel, model_arn)
+        if model is None:
+            await self.artifacts.remove(adapter.folder)
 
     async def _complete_in(
         self, transaction: Transaction, item: Job, trained: Trained, last: Progress | None
