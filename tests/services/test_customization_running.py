@@ -214,9 +214,11 @@ async def test_a_server_that_stops_ends_the_training_and_goes_on_later(tmp_path:
         pid = int((first.folder(arn) / "pid").read_text())
         stray = first.data / "training" / "gone"
         stray.mkdir()
+        (stray.parent / "note.txt").write_text("of nobody's job")
     assert not is_running(pid)
     async with open_bench(tmp_path, bucket=first.bucket) as second:
         job = await second.ended(arn)
         assert job.status == "Completed"
         assert await second.billed(arn) == 1000
         assert not stray.exists()
+        assert not (stray.parent / "note.txt").exists()

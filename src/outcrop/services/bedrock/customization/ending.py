@@ -88,7 +88,7 @@ class Ending:
     async def clean_up(self, item: Job) -> None:
         """After the end. What the role cannot take away in its network is its owner's to take."""
         arn = arn_of(item)
-        await asyncio.to_thread(shutil.rmtree, folder_of(self.data_dir, arn), ignore_errors=True)
+        await asyncio.to_thread(_remove, folder_of(self.data_dir, arn))
         if item.record.subnets:
             role = RoleInUse(self.stores, ServiceRole(item.record.role_arn, arn))
             await close_interface(self.background, self.stores, role, item)
@@ -97,7 +97,7 @@ class Ending:
 
     async def forget(self, arn: str) -> None:
         """A job whose record is gone."""
-        await asyncio.to_thread(shutil.rmtree, folder_of(self.data_dir, arn), ignore_errors=True)
+        await asyncio.to_thread(_remove, folder_of(self.data_dir, arn))
 
     async def sweep(self) -> None:
         """Removes the folders of jobs that do not run. For the start."""
@@ -233,4 +233,15 @@ def _sweep(folder: Path, kept: Collection[str]) -> None:
     for entry in entries:
         if entry.name not in kept:
             log.info("the data of a job that has ended is removed: %s", entry)
-            shutil.rmtree(entry)
+            _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    """What stays although it should not is the operator's to take away; nothing else waits."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        log.error("the data of a job that has ended are still at %s: %s", path, error)
