@@ -86,7 +86,13 @@ class _Pool(EnginePool):
 
     engine: Engine | None = None
 
-    async def get(self, name: str, model: str | None = None, model_id: str | None = None) -> Engine:
+    async def get(
+        self,
+        name: str,
+        model: str | None = None,
+        model_id: str | None = None,
+        adapter: str | None = None,
+    ) -> Engine:
         if self.engine is None:
             raise LookupError("no exchange is being replayed")
         return self.engine

@@ -31,6 +31,7 @@ from outcrop.training.spec import (
     BaseWeights,
     DataFile,
     Progress,
+    Rejected,
     Report,
     Settings,
     Stopped,
@@ -209,3 +210,17 @@ async def test_a_run_that_is_stopped_leaves_its_checkpoint_alone(
     assert isinstance(last, Stopped)
     assert last.tokens > 0
     assert [path.name for path in spec_folder(spec).iterdir()] == [CHECKPOINT]
+
+
+@pytest.mark.parametrize("validated", [True, False])
+async def test_weights_that_are_no_numbers_any_more_end_in_advice_and_no_model(
+    base: Path, tmp_path: Path, *, validated: bool
+) -> None:
+    """After one step, whose own loss was sound."""
+    settings = Settings(epochs=1, batch_size=72, learning_rate=1e30, warmup_steps=0)
+    changes: dict[str, Any] = {} if validated else {"validation": ()}
+    spec = job(base, tmp_path / "job", settings=settings, **changes)
+    last = (await run(spec))[-1]
+    assert isinstance(last, Rejected), last
+    assert "not a number any more. A lower learning rate" in last.message
+    assert not (spec_folder(spec) / ADAPTER_GGUF).exists()

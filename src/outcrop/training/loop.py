@@ -127,6 +127,7 @@ class Run:
             if is_end or time.monotonic() - kept_at >= hooks.checkpoint_s:
                 hooks.keep(self.standing())
                 kept_at = time.monotonic()
+        self._require_sound()
 
     def _remaining(self) -> Iterator[tuple[int, Batch]]:
         """Epochs count from 1."""
@@ -150,11 +151,7 @@ class Run:
             total += loss.item()
         self._world.all_reduce(total)
         mean = total.item() / max(1, trained)
-        if not math.isfinite(mean):
-            raise Diverged(
-                f"The training loss is not a number any more at step {self._done + 1}. A lower "
-                "learning rate or more warm-up steps may help."
-            )
+        _require(math.isfinite(mean), f"The training loss at step {self._done + 1} is")
         settings = self._settings
         rate = learning_rate(settings.learning_rate, self._done, self._steps, settings.warmup_steps)
         self._optimizer.step(rate, self._world)
@@ -163,6 +160,14 @@ class Run:
         self.outcome.tokens += tokens
         self._pace.add(tokens)
         self.outcome.training.append(TrainingPoint(self._done, epoch, mean, trained))
+
+    def _require_sound(self) -> None:
+        """The last step may have spoilt what was learnt, and no other computes a loss with it."""
+        everything = np.arange(len(self._training), dtype=np.int64)
+        first = next(iter(split(self._training, everything, _PART_TOKENS)))
+        with self._losses.evaluating():
+            loss = self._losses.total(pad(self._training, first)).item()
+        _require(math.isfinite(loss), "The training loss after the last step is")
 
     def _evaluate_once(self, hooks: Hooks) -> None:
         """At the end of every epoch, also of one that an earlier start trained to its end."""
@@ -173,6 +178,7 @@ class Run:
             sums = [self._evaluate(examples, hooks) for examples in self._validation]
         losses = tuple(total / max(1, count) for total, count in sums)
         loss = sum(total for total, _ in sums) / max(1, sum(count for _, count in sums))
+        _require(math.isfinite(loss), f"The validation loss after epoch {epoch} is")
         self.outcome.validation.append(ValidationPoint(self._done, epoch, loss, losses))
 
     def _evaluate(self, examples: Examples, hooks: Hooks) -> tuple[float, int]:
@@ -207,3 +213,10 @@ class Run:
         self._world.all_reduce(asked)
         if asked.item():
             raise StopAsked
+
+
+def _require(is_number: bool, what: str) -> None:
+    if not is_number:
+        raise Diverged(
+            f"{what} not a number any more. A lower learning rate or more warm-up steps may help."
+        )

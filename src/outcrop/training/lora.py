@@ -3,6 +3,7 @@
 PEFT makes, names and saves the adapter, so that whoever loads it there has what was trained here.
 """
 
+import os
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +20,8 @@ CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
 
 _NAME: Final = "default"
+# Not for its name: it is a file system of memory pages, and the folder in it is this process's own.
+_MEMORY: Final = "/dev/shm"  # noqa: S108
 
 
 class Adapter:
@@ -37,7 +40,7 @@ class Adapter:
 
     def files(self, base_name: str) -> Mapping[str, bytes]:
         """As PEFT saves them; the base's name in place of where it lay here."""
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=_memory()) as folder:
             # Told nothing of embeddings, it would ask the hub whether the vocabulary grew.
             self.model.save_pretrained(folder, save_embedding_layers=False)
             config = msgspec.json.decode((Path(folder) / CONFIG).read_bytes())
@@ -48,6 +51,11 @@ class Adapter:
                 CONFIG: msgspec.json.format(msgspec.json.encode(config)),
                 WEIGHTS: (Path(folder) / WEIGHTS).read_bytes(),
             }
+
+
+def _memory() -> str | None:
+    """Where files are pages of memory: nobody's weights go to a disk unsealed."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK) else None
 
 
 def attach(base: Any, settings: Settings, libraries: Libraries) -> Adapter:
