@@ -81,6 +81,19 @@ def _breaks_once(spec: Spec) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _breaks_at_each_step(spec: Spec) -> None:
+    """And goes on from it."""
+    checkpoint = Path(spec["folder"]) / "checkpoint"
+    step = int(checkpoint.read_text()) if checkpoint.exists() else 1
+    if step == STEPS:
+        _trains(spec)
+        return
+    _validated()
+    _progress(step)
+    checkpoint.write_text(str(step + 1))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _waits(spec: Spec) -> None:
     """To be stopped, or for the process to be started again: then it goes on."""
     folder = Path(spec["folder"])
@@ -115,6 +128,7 @@ SCENARIOS: Mapping[str, Callable[[Spec], None]] = {
     "diverges": _diverges,
     "breaks": _breaks,
     "breaks once": _breaks_once,
+    "breaks at each step": _breaks_at_each_step,
     "waits": _waits,
     "is deaf": _is_deaf,
     "trains when stopped": _trains_when_stopped,

@@ -128,6 +128,14 @@ async def test_what_breaks_once_goes_on_from_where_it_was(bench: Bench) -> None:
     assert await bench.billed(arn) == 1000
 
 
+async def test_what_goes_further_each_time_is_not_given_up(bench: Bench) -> None:
+    """It breaks more often than what makes no headway may."""
+    arn = await bench.create("breaks at each step")
+    job = await bench.ended(arn)
+    assert job.status == "Completed"
+    assert await bench.billed(arn) == 1000
+
+
 async def test_what_breaks_again_and_again_fails_with_the_documents_sentence(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

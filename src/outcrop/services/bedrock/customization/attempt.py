@@ -135,20 +135,28 @@ class Attempt:
 
     async def _try(self) -> None:
         try:
-            for pause_s in (*self._means.pauses_s, None):
-                try:
-                    await self._once()
-                except _BREAKING as error:
-                    log.warning("%s broke: %s", self.arn, error, exc_info=error)
-                    if pause_s is None:
-                        raise GivenUp(str(error) or type(error).__name__) from error
-                    await asyncio.sleep(pause_s)
-                else:
-                    return
+            await self._try_again_and_again()
         except asyncio.CancelledError:
             if not self._is_stopping:
                 raise
             await self._ending.stop(self._item, 0)
+
+    async def _try_again_and_again(self) -> None:
+        """What went further than ever before it broke has all its tries again."""
+        failures, furthest = 0, 0
+        while True:
+            try:
+                await self._once()
+            except _BREAKING as error:
+                log.warning("%s broke: %s", self.arn, error, exc_info=error)
+                step = self._last.step if self._last else 0
+                failures = 1 if step > furthest else failures + 1
+                furthest = max(furthest, step)
+                if failures > len(self._means.pauses_s):
+                    raise GivenUp(str(error) or type(error).__name__) from error
+                await asyncio.sleep(self._means.pauses_s[failures - 1])
+            else:
+                return
 
     async def _once(self) -> None:
         await asyncio.to_thread(_make_folder, self._folder)

@@ -27,7 +27,7 @@ from outcrop.training.runner import COMMAND
 log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 1.0
-_PAUSES_S: Final = (2.0, 10.0)
+_PAUSES_S: Final = (2.0, 10.0, 60.0)
 _ATTEMPTS: Final = 10
 """Each is a death of this server while the job ran: what breaks by itself is counted elsewhere."""
 _AT_ONCE: Final = 256
