@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from running_gateways import ACCOUNT, Gateway
 
+from outcrop.security.masterkey import load_master_key
 from outcrop.stores.database import Database
 from outcrop.stores.model_records import CustomModel
 from outcrop.stores.resources import Place, Resources
@@ -32,7 +33,8 @@ PLACEHOLDERS = {
 
 async def _change_model(gateway: Gateway, *, there: bool) -> None:
     database = await Database.open(gateway.data_dir / "outcrop.db")
-    async with Resources(database).writing() as transaction:
+    key = load_master_key(gateway.data_dir, {}, create=False)
+    async with Resources(database, key).writing() as transaction:
         if there:
             await transaction.add(CustomModel(base_model=BASE), PLACE, arn=ARN)
         else:
