@@ -244,7 +244,9 @@ async def put(bench: Bench, name: str, created_at: datetime, status: Any, model:
     arn = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:provisioned-model/{name.replace('-', ''):0>12}"
     async with bench.inside.deployment.state.stores.resources.writing() as transaction:
         await transaction.add(record, place, arn=arn)
-        then = sa.update(resources).where(resources.c.arn == arn)
+        # Its row has neither its name nor its ARN, and was the last to be written.
+        newest = sa.select(sa.func.max(sa.literal_column("rowid"))).select_from(resources)
+        then = sa.update(resources).where(sa.literal_column("rowid") == newest.scalar_subquery())
         await transaction.connection.execute(then.values(created_at_ms=to_ms(created_at)))
 
 

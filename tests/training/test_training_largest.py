@@ -24,7 +24,7 @@ WORDS = (
 )
 
 _CHILD = """
-import resource, sys
+import sys
 import msgspec
 from outcrop.training.datasets import read_examples
 from outcrop.training.spec import TrainingSpec
@@ -36,7 +36,10 @@ records = tokens = 0
 for example in read_examples(spec.training, spec, tokenizer):
     records += 1
     tokens += len(example.prompt) + len(example.completion)
-print(records, tokens, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not ru_maxrss, in which the parent's pages from before the program was loaded count.
+with open("/proc/self/status") as status:
+    peak_kib = next(line.split()[1] for line in status if line.startswith("VmHWM"))
+print(records, tokens, peak_kib)
 """
 
 
