@@ -245,8 +245,8 @@ async def put(bench: Bench, name: str, created_at: datetime, status: Any, model:
     async with bench.inside.deployment.state.stores.resources.writing() as transaction:
         await transaction.add(record, place, arn=arn)
         # Its row has neither its name nor its ARN, and was the last to be written.
-        newest = sa.select(sa.func.max(sa.literal_column("rowid"))).select_from(resources)
-        then = sa.update(resources).where(sa.literal_column("rowid") == newest.scalar_subquery())
+        newest = sa.text("rowid = (SELECT max(rowid) FROM resources)")
+        then = sa.update(resources).where(newest)
         await transaction.connection.execute(then.values(created_at_ms=to_ms(created_at)))
 
 
