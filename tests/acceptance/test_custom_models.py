@@ -133,7 +133,8 @@ def test_the_data_have_gone_to_nobody_and_nothing_of_them_is_left(walked: Walked
     assert words in (EXAMPLES / "train.jsonl").read_bytes()
     files = [file for file in walked.gateway.data_dir.rglob("*") if file.is_file()]
     assert len(files) > 5
-    assert [file for file in files if words in file.read_bytes()] == []
+    # A database's own files come and go.
+    assert [file for file in files if file.exists() and words in file.read_bytes()] == []
 
 
 def test_the_documents_commands_and_programs_tell_of_the_model(walked: Walked) -> None:

@@ -24,8 +24,16 @@ def _kept(gateway: Gateway, words: str) -> list[str]:
     return [
         str(file.relative_to(folder))
         for file in folder.rglob("*")
-        if file.is_file() and any(form in file.read_bytes() for form in forms)
+        if any(form in _content(file) for form in forms)
     ]
+
+
+def _content(file: Path) -> bytes:
+    """Nothing, of what is no file or none any more: a database's own come and go."""
+    try:
+        return file.read_bytes() if file.is_file() else b""
+    except FileNotFoundError:
+        return b""
 
 
 def _converse(marker: str) -> dict[str, Any]:
