@@ -43,12 +43,12 @@ async def test_a_call_is_found_at_once_newest_first(admin: Client):
 
 async def test_a_call_of_bedrock_that_is_not_here_is_in_the_history(admin: Client):
     with pytest.raises(ClientError):
-        await admin.ask("bedrock", "StopModelCustomizationJob", jobIdentifier="abcdefghwxyz")
+        await admin.ask("bedrock", "DeleteImportedModel", modelIdentifier="abcdefghwxyz")
     (event,) = await lookup(admin)
-    assert event["EventName"] == "StopModelCustomizationJob"
+    assert event["EventName"] == "DeleteImportedModel"
     record = told(event)
     assert record["errorCode"] == "NotImplementedException"
-    assert record["requestParameters"] == {"jobIdentifier": "abcdefghwxyz"}
+    assert record["requestParameters"] == {"modelIdentifier": "abcdefghwxyz"}
 
 
 async def test_events_are_found_by_every_attribute(admin: Client):
