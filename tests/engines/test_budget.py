@@ -23,7 +23,7 @@ async def test_the_least_recently_used_idle_engine_makes_room():
     await budget.reserve(Loaded("next"), 40)
     assert [holder.unloaded for holder in (newer, older, busy)] == [0, 1, 0]
     assert budget.held_bytes == 100
-    assert budget.held_by("older") == 0
+    assert budget.held_by({"older"}) == 0
 
 
 async def test_nothing_is_unloaded_while_there_is_room():
@@ -75,7 +75,8 @@ async def test_what_holders_have_in_common_counts_once():
     first, second = Loaded("first"), Loaded("second")
     await budget.reserve(first, 15, base)
     await budget.reserve(second, 15, base)
-    assert (budget.held_bytes, budget.held_by("first")) == (90, 15)
+    assert (budget.held_bytes, budget.held_by({"first"})) == (90, 75)
+    assert budget.held_by({"first", "second"}) == 90
     budget.release(first)
     assert budget.held_bytes == 75
     budget.release(second)
@@ -88,7 +89,7 @@ async def test_what_is_shared_goes_with_the_last_who_holds_it():
     await budget.reserve(idle, 20, Shared("one.gguf", 60))
     await budget.reserve(Loaded("other"), 30, Shared("other.gguf", 60))
     assert budget.held_bytes == 90
-    assert budget.held_by("idle") == 0
+    assert budget.held_by({"idle"}) == 0
 
 
 async def test_what_is_too_large_with_what_it_shares_is_refused():
@@ -101,7 +102,7 @@ async def test_one_that_ends_takes_nothing_from_the_one_of_its_name_that_follows
     ending, following = Loaded("one", idle=False), Loaded("one")
     await budget.reserve(ending, 30)
     await budget.reserve(following, 40)
-    assert budget.held_by("one") == 70
+    assert budget.held_by({"one"}) == 70
     budget.release(ending)
     assert budget.held_bytes == 40
     budget.release_name("one")

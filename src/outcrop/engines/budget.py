@@ -5,7 +5,7 @@ engine that works is never unloaded.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,9 +53,10 @@ class MemoryBudget:
     def held_bytes(self) -> int:
         return _total(self._held)
 
-    def held_by(self, name: str) -> int:
-        """What is its own: nothing that it shares."""
-        return sum(one.size_bytes for holder, one in self._held.items() if holder.name == name)
+    def held_by(self, names: Collection[str]) -> int:
+        """By all of these together, as the budget counts them: what they share with one another
+        once, and whole also where others share it."""
+        return _total({holder: one for holder, one in self._held.items() if holder.name in names})
 
     async def reserve(self, holder: Holder, size_bytes: int, shared: Shared | None = None) -> None:
         """``shared`` counts once, however many hold it. Raises EngineFailed when it can never fit,

@@ -229,9 +229,7 @@ class EnginePool:
             loaded=any(engine.is_loaded for engine in embedded) if is_embedded else bool(engines),
             running=sum(engine.gate.running for engine in embedded),
             waiting=sum(engine.gate.waiting for engine in embedded),
-            memory_bytes=sum(
-                self._budget.held_by(one) for one in {name, *(engine.name for engine in engines)}
-            ),
+            memory_bytes=self._budget.held_by({name, *(engine.name for engine in engines)}),
             problem=problem,
             failure=self._failures[name].reason if name in self._failures else "",
         )
