@@ -21,12 +21,12 @@ from outcrop.stores.failures import StoreError
 from outcrop.stores.mirror import Mirror
 from outcrop.stores.model_records import CustomModel, TrainedAdapter
 from outcrop.stores.resources import Resources
-from outcrop.training.spec import ADAPTER_GGUF, ADAPTER_PEFT
+from outcrop.training.spec import ADAPTER_GGUF, ADAPTER_PEFT, PEFT_CONFIG, PEFT_WEIGHTS
 
 _MIB: Final = 1024 * 1024
 _PEFT_FILES: Final[Mapping[str, int]] = {
-    "adapter_config.json": _MIB,
-    "adapter_model.safetensors": 4096 * _MIB,
+    PEFT_CONFIG: _MIB,
+    PEFT_WEIGHTS: 4096 * _MIB,
 }
 """How many bytes each may have at most."""
 

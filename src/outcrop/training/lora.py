@@ -3,25 +3,17 @@
 PEFT makes, names and saves the adapter, so that whoever loads it there has what was trained here.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from outcrop.training.bases import BaseBroken
 from outcrop.training.libraries import Libraries
-from outcrop.training.spec import Settings
-
-CONFIG: Final = "adapter_config.json"
-WEIGHTS: Final = "adapter_model.safetensors"
+from outcrop.training.spec import PEFT_CONFIG, PEFT_WEIGHTS, Settings
 
 _NAME: Final = "default"
-# Not for its name: it is a file system of memory pages, and the folder in it is this process's own.
-_MEMORY: Final = "/dev/shm"  # noqa: S108
 
 
 class Adapter:
@@ -39,23 +31,18 @@ class Adapter:
         return self.model.get_base_model()
 
     def files(self, base_name: str) -> Mapping[str, bytes]:
-        """As PEFT saves them; the base's name in place of where it lay here."""
-        with tempfile.TemporaryDirectory(dir=_memory()) as folder:
-            # Told nothing of embeddings, it would ask the hub whether the vocabulary grew.
-            self.model.save_pretrained(folder, save_embedding_layers=False)
-            config = msgspec.json.decode((Path(folder) / CONFIG).read_bytes())
-            config["base_model_name_or_path"] = base_name
-            # A set, which PEFT writes in any order.
-            config["target_modules"] = sorted(config["target_modules"])
-            return {
-                CONFIG: msgspec.json.format(msgspec.json.encode(config)),
-                WEIGHTS: (Path(folder) / WEIGHTS).read_bytes(),
-            }
-
-
-def _memory() -> str | None:
-    """Where files are pages of memory: nobody's weights go to a disk unsealed."""
-    return _MEMORY if os.access(_MEMORY, os.W_OK) else None
+        """As PEFT saves them, without a file: plain weights stay in memory. The base's name stands
+        in place of where it lay here."""
+        # Told nothing of embeddings, it would ask the hub whether the vocabulary grew.
+        tensors = self._libraries.peft.get_peft_model_state_dict(
+            self.model, adapter_name=_NAME, save_embedding_layers=False
+        )
+        config = self.model.peft_config[_NAME].to_dict()
+        config |= {"base_model_name_or_path": base_name, "inference_mode": True}
+        return {
+            PEFT_CONFIG: msgspec.json.format(msgspec.json.encode(config, order="deterministic")),
+            PEFT_WEIGHTS: self._libraries.tensors.save(tensors, metadata={"format": "pt"}),
+        }
 
 
 def attach(base: Any, settings: Settings, libraries: Libraries) -> Adapter:

@@ -19,8 +19,7 @@ import safetensors
 from gguf.gguf_writer import WriterState
 from numpy.typing import NDArray
 
-PEFT_CONFIG: Final = "adapter_config.json"
-PEFT_WEIGHTS: Final = "adapter_model.safetensors"
+from outcrop.training.spec import PEFT_CONFIG, PEFT_WEIGHTS
 
 Weights = NDArray[np.float32]
 

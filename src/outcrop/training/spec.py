@@ -16,7 +16,9 @@ VALIDATION_METRICS: Final = "validation_metrics.csv"
 ADAPTER_GGUF: Final = "adapter.gguf.sealed"
 """What llama.cpp loads."""
 ADAPTER_PEFT: Final = "adapter.peft.sealed"
-"""A ZIP of ``adapter_config.json`` and ``adapter_model.safetensors``, as PEFT saves them."""
+"""A ZIP of the two files that PEFT saves."""
+PEFT_CONFIG: Final = "adapter_config.json"
+PEFT_WEIGHTS: Final = "adapter_model.safetensors"
 CHECKPOINT: Final = "checkpoint.sealed"
 
 
