@@ -59,15 +59,14 @@ def by_name(reader: gguf.GGUFReader) -> Tensors:
 
 
 def test_what_llama_cpp_asks_for_is_said(tmp_path: Path) -> None:
-    reader = read(to_gguf(adapter(pair("0.mlp.up_proj", WIDTH, 40)), BASE, "mine"), tmp_path)
+    reader = read(to_gguf(adapter(pair("0.mlp.up_proj", WIDTH, 40)), BASE), tmp_path)
     said = {
         key: contents(reader, key)
-        for key in ("general.type", "general.architecture", "general.name", "adapter.type")
+        for key in ("general.type", "general.architecture", "adapter.type")
     }
     assert said == {
         "general.type": "adapter",
         "general.architecture": "llama",
-        "general.name": "mine",
         "adapter.type": "lora",
     }
     assert contents(reader, "adapter.lora.alpha") == 6.0

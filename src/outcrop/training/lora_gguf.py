@@ -101,7 +101,7 @@ def shape_of_config(config: Mapping[str, Any]) -> BaseShape:
         raise AdapterRefused(f"the base's configuration lacks {error}") from error
 
 
-def to_gguf(peft: Mapping[str, bytes], base: BaseShape, name: str = "adapter") -> bytes:
+def to_gguf(peft: Mapping[str, bytes], base: BaseShape) -> bytes:
     """``peft`` is files by name. Raises ``AdapterRefused``."""
     architecture = _ARCHITECTURES.get(base.model_type)
     if architecture is None:
@@ -111,7 +111,6 @@ def to_gguf(peft: Mapping[str, bytes], base: BaseShape, name: str = "adapter") -
     names = gguf.get_tensor_name_map(architecture, base.layers)
     writer = gguf.GGUFWriter(path=None, arch=gguf.MODEL_ARCH_NAMES[architecture])
     writer.add_type(gguf.GGUFType.ADAPTER)
-    writer.add_name(name)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, _alpha(config))
     tensors: list[Weights] = []
