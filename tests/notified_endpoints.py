@@ -35,7 +35,8 @@ class HttpListener:
     posted: "asyncio.Queue[Posted]" = field(default_factory=lambda: asyncio.Queue[Posted]())
 
     async def next(self) -> Posted:
-        return await asyncio.wait_for(self.posted.get(), WAIT_S)
+        async with asyncio.timeout(WAIT_S):
+            return await self.posted.get()
 
     async def take(self, request: web.Request) -> web.Response:
         body = await request.read()
@@ -74,7 +75,8 @@ class SmtpServer:
     )
 
     async def next(self) -> EmailMessage:
-        return await asyncio.wait_for(self.mails.get(), WAIT_S)
+        async with asyncio.timeout(WAIT_S):
+            return await self.mails.get()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

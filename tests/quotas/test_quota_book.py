@@ -163,7 +163,8 @@ async def test_what_another_process_gave_is_noticed(database: Database, tmp_path
     elsewhere = await Database.open(tmp_path / "outcrop.db")
     try:
         await put(Resources(elsewhere), BASE_MODEL_UNITS, 5)
-        await asyncio.wait_for(noticed.wait(), timeout=30)
+        async with asyncio.timeout(30):
+            await noticed.wait()
         assert book.value(ACCOUNT, REGION, BASE_MODEL_UNITS) == 5
     finally:
         await watcher.close()

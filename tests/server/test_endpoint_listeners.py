@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from certificates import write_certificate
-from in_process import ADMIN, Client, Keys
+from in_process import ADMIN, Client, Keys, running_inside
 from raw_http import connected, http2, read_chunk, read_head, read_reply, render
 from serving import Served, preset, served
 from signed_http import ACCESS_KEY, SECRET_KEY, Ask, Reply, Signer, send_signed
@@ -25,6 +25,7 @@ from outcrop.cli import app as commands
 from outcrop.config import Server
 from outcrop.server import listeners
 from outcrop.server.app import App
+from outcrop.server.listeners import Listeners
 from outcrop.stores.account_removal import remove_account
 
 BODY = json.dumps({"prompt": "\n\nHuman: hello\n\nAssistant:", "max_tokens_to_sample": 9}).encode()
@@ -271,6 +272,23 @@ def listening_here() -> list[str]:
         for row in rows
         if row[3] == "0A" and row[9] in inodes
     ]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_the_listeners_end_though_an_endpoint_has_changed_just_before(
+    turns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``turns`` of the event loop before, whichever of them wakes the one who follows."""
+    async with running_inside(tmp_path, monkeypatch) as inside:
+        following = Listeners(inside.deployment, inside.app, "127.0.0.1")
+        await following.start()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        inside.deployment.endpoints.on_change()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(TIMEOUT_S):
+            await following.close()
 
 
 async def test_an_endpoint_goes_with_its_account(tmp_path: Path) -> None:

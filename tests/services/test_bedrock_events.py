@@ -168,7 +168,8 @@ async def test_a_service_elsewhere_is_asked_by_its_own_operation_until_it_takes_
         made = await client.ask("events", "PutTargets", Rule="jobs", Targets=[target])
         assert made["FailedEntries"] == []
         await put(client, '{"job":"one"}')
-        asked, path, body = await asyncio.wait_for(elsewhere.asked.get(), 60)
+        async with asyncio.timeout(60):
+            asked, path, body = await elsewhere.asked.get()
     assert asked == action
     assert body.items() >= members.items()
     if service == "lambda":

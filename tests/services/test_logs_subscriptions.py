@@ -95,7 +95,8 @@ async def test_what_matches_is_delivered_in_aws_form(
     await make_stream(admin)
     await subscribe(admin, LAMBDA)
     await put(admin, "ERROR one", "fine", "ERROR two")
-    taken = await asyncio.wait_for(elsewhere.taken.get(), 30)
+    async with asyncio.timeout(30):
+        taken = await elsewhere.taken.get()
     assert [each["message"] for each in taken["logEvents"]] == ["ERROR one", "ERROR two"]
     assert taken["messageType"] == "DATA_MESSAGE"
     assert taken["owner"] == ACCOUNT
@@ -112,7 +113,8 @@ async def test_a_delivery_that_fails_is_tried_again(
     await subscribe(admin, KINESIS, roleArn=role)
     elsewhere.refusals = 2
     await put(admin, "ERROR")
-    taken = await asyncio.wait_for(elsewhere.taken.get(), 60)
+    async with asyncio.timeout(60):
+        taken = await elsewhere.taken.get()
     assert taken["logEvents"][0]["message"] == "ERROR"
     assert elsewhere.refusals == 0
     listed = await admin.ask("logs", "DescribeSubscriptionFilters", logGroupName=GROUP)

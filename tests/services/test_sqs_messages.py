@@ -94,7 +94,8 @@ async def test_a_long_poll_ends_with_the_message_it_waits_for(inside: Inside, sq
     waiting = asyncio.create_task(receive(sqs, url, WaitTimeSeconds=20))
     await until_waiting(inside)
     await sqs.ask("sqs", "SendMessage", QueueUrl=url, MessageBody="now")
-    [message] = await asyncio.wait_for(waiting, 10)
+    async with asyncio.timeout(10):
+        [message] = await waiting
     assert message["Body"] == "now"
 
 

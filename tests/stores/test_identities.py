@@ -122,7 +122,8 @@ async def test_a_watcher_notices_what_another_process_writes(stores: Opened) -> 
     await seen.wait()
     seen.clear()
     key = await other.keys.create_access_key(admin)
-    await asyncio.wait_for(seen.wait(), 30)
+    async with asyncio.timeout(30):
+        await seen.wait()
     assert stores.directory.find_access_key(key.id) == key
     await watcher.close()
     await other.database.close()

@@ -130,7 +130,8 @@ class LedgerMeter:
     async def _run(self) -> None:
         while not self._closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), self._interval_s)
+                async with asyncio.timeout(self._interval_s):
+                    await self._full.wait()
             self._full.clear()
             if not await self._try_to_flush() and not self._closing:
                 await asyncio.sleep(self._interval_s)

@@ -146,7 +146,8 @@ class JobRunner:
             except (StoreError, SQLAlchemyError) as error:
                 log.warning("jobs were not looked for; trying again: %s", error)
             try:
-                await asyncio.wait_for(self._wake.wait(), self._pace.poll_s)
+                async with asyncio.timeout(self._pace.poll_s):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

@@ -87,7 +87,8 @@ class Consumer:
         while not self._closing.is_set():
             await self._try_to_catch_up()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._poll_s)
+                async with asyncio.timeout(self._poll_s):
+                    await self._closing.wait()
 
     async def _try_to_catch_up(self) -> None:
         try:

@@ -126,7 +126,8 @@ class Supervisor(Generic[Endpoint]):
             self._starting.add_done_callback(self._started)
         try:
             # Shielded: a request that gives up must not end the start others wait for.
-            return await asyncio.wait_for(asyncio.shield(self._starting), self._wait_s)
+            async with asyncio.timeout(self._wait_s):
+                return await asyncio.shield(self._starting)
         except TimeoutError as error:
             raise ProcessNotReady(f"{self._name} is still starting") from error
 
@@ -217,7 +218,8 @@ class Supervisor(Generic[Endpoint]):
         if process.stdin is not None:
             process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), self._end_s)
+            async with asyncio.timeout(self._end_s):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

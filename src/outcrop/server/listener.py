@@ -69,10 +69,12 @@ class Listener:
         self.stop_listening()
         self.bridge.drain()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.bridge.drained(), DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                await self.bridge.drained()
         self.bridge.abort()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.bridge.drained(), _STOP_S)
+            async with asyncio.timeout(_STOP_S):
+                await self.bridge.drained()
 
     async def stop(self) -> None:
         """What was answered still goes out."""

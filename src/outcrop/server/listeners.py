@@ -84,7 +84,8 @@ class Listeners:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), LOOK_AGAIN_S)
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._changed.wait()
             try:
                 await self._follow(retries=not self._changed.is_set())
             except (StoreError, SQLAlchemyError) as error:

@@ -78,7 +78,8 @@ async def _drain(
     for bridge in bridges:
         bridge.abort()
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(_drained(bridges), _ABORT_S)
+        async with asyncio.timeout(_ABORT_S):
+            await _drained(bridges)
 
 
 async def _drained(bridges: Sequence[Bridge]) -> None:

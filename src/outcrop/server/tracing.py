@@ -125,7 +125,8 @@ class Tracer:
         metrics_at_s = loop.time() + self._metrics_every_s
         while not self._closing.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _SEND_EVERY_S)
+                async with asyncio.timeout(_SEND_EVERY_S):
+                    await self._closing.wait()
                 return
             await self._send_waiting()
             if loop.time() >= metrics_at_s:

@@ -50,7 +50,8 @@ class Periodic:
         while not self._closing.is_set():
             await self.attempt()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), self._interval_s)
+                async with asyncio.timeout(self._interval_s):
+                    await self._closing.wait()
 
     def _tell_of_death(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

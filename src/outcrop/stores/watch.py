@@ -63,7 +63,8 @@ class ChangeWatcher:
                 await self._survive(self._flush)
                 flush_at = loop.time() + self._flush_interval_s
             try:
-                await asyncio.wait_for(self._stop.wait(), self._interval_s)
+                async with asyncio.timeout(self._interval_s):
+                    await self._stop.wait()
             except TimeoutError:
                 continue
         await self._survive(self._flush)

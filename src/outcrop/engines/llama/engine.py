@@ -203,7 +203,8 @@ class LlamaEngine:
         """Let running answers finish for a while, then end the process."""
         self._gate.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._gate.drained(), _DRAIN_S)
+            async with asyncio.timeout(_DRAIN_S):
+                await self._gate.drained()
         await self.unload()
         await self._client.close()
 

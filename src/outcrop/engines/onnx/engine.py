@@ -117,7 +117,8 @@ class OnnxEngine:
         """Let running jobs finish for a while, then end the worker."""
         self._gate.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._gate.drained(), _DRAIN_S)
+            async with asyncio.timeout(_DRAIN_S):
+                await self._gate.drained()
         await self._end()
 
     @property

@@ -109,7 +109,8 @@ class TrailWriter:
         pause_s = self._every_s
         while not self._closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
                 # What woke it is a request that is recorded when it has been answered.
                 self._woken.clear()
                 await asyncio.sleep(0 if self._closing else _SOON_S)

@@ -69,7 +69,8 @@ async def _told(
         yield start
         for _ in range(_LONGEST_UPDATES):
             with suppress(TimeoutError):
-                await asyncio.wait_for(tails.closing.wait(), _EVERY_S)
+                async with asyncio.timeout(_EVERY_S):
+                    await tails.closing.wait()
             if tails.closing.is_set():
                 raise ServiceError("SessionStreamingException", "The server is shutting down.")
             yield _update(*session.take())

@@ -69,7 +69,8 @@ async def _wait_for_some(
         while not received and not hub.is_closing and (left_s := until_s - loop.time()) > 0:
             look_s = await _look_in_s(call, arn) if hub.is_first(arn, event) else left_s
             with suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), min(left_s, look_s))
+                async with asyncio.timeout(min(left_s, look_s)):
+                    await event.wait()
             event.clear()
             received = await _take(call, params)
     finally:
