@@ -16,6 +16,7 @@ from customizations_under_test import (
     Bench,
     open_bench,
 )
+from gguf_files import write_gguf
 from in_process import REGION
 from kms_requests import make_key, owned
 from statements import ACCOUNT, OTHER, allow, document
@@ -24,6 +25,7 @@ from outcrop.config import Binding, Llama, ModelAccess as AccessConfig, OpenAI, 
 from outcrop.quotas.book import CUSTOM_MODELS, CUSTOMIZATION_JOBS
 from outcrop.services.bedrock.customization.kinds import CUSTOMIZE
 
+SERVICES = ("lambda.amazonaws.com", "bedrock.amazonaws.com")
 TRAINED_BASES = [
     EXPRESS,
     f"arn:aws:bedrock:us-east-1::foundation-model/{EXPRESS}",
@@ -207,6 +209,28 @@ async def test_a_role_that_trusts_bedrock_for_other_jobs_is_refused(bench: Bench
     assert code == "ValidationException"
 
 
+@pytest.mark.parametrize(
+    "trusted",
+    [
+        {"Service": "lambda.amazonaws.com"},
+        {"Service": ["lambda.amazonaws.com", "sagemaker.amazonaws.com"]},
+        {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+    ],
+)
+async def test_a_role_that_does_not_trust_bedrock_is_refused(
+    bench: Bench, trusted: dict[str, Any]
+) -> None:
+    statement = {"Effect": "Allow", "Principal": trusted, "Action": "sts:AssumeRole"}
+    role = await bench.inside.role(ACCOUNT, "Other", document(statement), document(allow("*")))
+    code, message = await bench.refusal(roleArn=role)
+    assert code == "ValidationException"
+    assert "Could not assume provided IAM role" in message
+    await nothing_is_left(bench)
+    trusts_both = {**statement, "Principal": {"Service": [*SERVICES]}}
+    both = await bench.inside.role(ACCOUNT, "Both", document(trusts_both))
+    assert await bench.create(roleArn=both)
+
+
 async def test_who_may_not_pass_the_role_gets_no_job(bench: Bench) -> None:
     policy = document(allow("bedrock:*"), allow("kms:*"))
     ann = bench.inside.client(await bench.inside.user(ACCOUNT, "ann", policy))
@@ -365,6 +389,30 @@ async def test_weights_that_are_not_here_yet_are_named(
     async with open_bench(tmp_path, monkeypatch, engines=engines, bind=bind) as bench:
         code, message = await bench.refusal()
         assert (code, "missing.gguf" in message) == ("ValidationException", True)
+
+
+async def test_a_file_whose_positions_are_scaled_is_refused_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = write_gguf(tmp_path / "scaled.gguf", {}, ("rope_freqs.weight",))
+    settings: dict[str, Any] = {
+        "engines": {"scaled": Llama(model=str(weights))},
+        "bind": (Binding(pattern="*", engine="scaled"),),
+    }
+    refusing, named = tmp_path / "refusing", tmp_path / "named"
+    refusing.mkdir()
+    async with open_bench(refusing, monkeypatch, **settings) as bench:
+        code, message = await bench.refusal()
+        assert code == "ValidationException"
+        assert f"The model {VARIANT} cannot be customized in this deployment: " in message
+        assert "scaled.gguf scales its rotary positions (rope_freqs.weight)" in message
+        assert "[training] bases" in message
+        await nothing_is_left(bench)
+    named.mkdir()
+    settings["training"] = Training(bases={"scaled": "/models/the-same-as-a-directory"})
+    async with open_bench(named, monkeypatch, **settings) as bench:
+        await bench.create()
+        assert (await bench.record()).record.engine == "scaled"
 
 
 @pytest.mark.parametrize("bases", [{}, {"far": "/models/base"}])

@@ -1,9 +1,11 @@
 """Reads the header of a GGUF model file: what the gateway must know before it starts an engine.
 
-Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only metadata is read, no tensor.
+Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. No tensor is read.
 """
 
 import struct
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -17,6 +19,7 @@ _STRING, _ARRAY = 8, 9
 # Bounds for hostile files: no metadata string or array of a real model comes near them.
 _MAX_STRING_BYTES = 16 * 2**20
 _MAX_ITEMS = 4 * 2**20
+_MAX_DIMENSIONS = 4
 _CONTROL = 3
 _KV_ELEMENT_BYTES = 2
 
@@ -40,6 +43,14 @@ class GgufModel:
     cache_bytes_per_token: int
 
 
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """All that the file says of its model, by key, and the names of its tensors."""
+
+    metadata: dict[str, Any]
+    tensors: tuple[str, ...]
+
+
 def read_gguf(path: Path) -> GgufModel:
     """Blocking: a large vocabulary takes tenths of a second."""
     try:
@@ -50,24 +61,51 @@ def read_gguf(path: Path) -> GgufModel:
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """All that the file says of its model, by key."""
+    with _opened(path) as file:
+        return _metadata(file)[0]
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Blocking, as ``read_gguf``."""
+    with _opened(path) as file:
+        metadata, count = _metadata(file)
+        return GgufHeader(metadata, tuple(_tensor(file) for _ in range(count)))
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[BinaryIO]:
     try:
         with path.open("rb") as file:
-            return _metadata(file)
+            yield file
     except (GgufError, struct.error, ValueError) as error:
         raise GgufError(f"{path} is not a GGUF model: {error}") from error
 
 
-def _metadata(file: BinaryIO) -> dict[str, Any]:
+def _metadata(file: BinaryIO) -> tuple[dict[str, Any], int]:
+    """And how many tensors there are."""
     if file.read(4) != _MAGIC:
         raise GgufError("the file does not begin with GGUF")
-    version, _tensors, count = struct.unpack("<IQQ", file.read(20))
-    if version not in (2, 3) or count > _MAX_ITEMS:
-        raise GgufError(f"GGUF version {version} with {count} entries is not supported")
+    version, tensors, count = struct.unpack("<IQQ", file.read(20))
+    if version not in (2, 3) or max(count, tensors) > _MAX_ITEMS:
+        raise GgufError(
+            f"GGUF version {version} with {count} entries and {tensors} tensors is not supported"
+        )
     metadata: dict[str, Any] = {}
     for _ in range(count):
         key = _string(file)
         metadata[key] = _value(file, _scalar(file, "<I"))
-    return metadata
+    return metadata, tensors
+
+
+def _tensor(file: BinaryIO) -> str:
+    """Its name; behind it stand its shape, its kind and where it lies."""
+    name = _string(file)
+    dimensions = _scalar(file, "<I")
+    if dimensions > _MAX_DIMENSIONS:
+        raise GgufError(f"a tensor of {dimensions} dimensions is not supported")
+    form = f"<{dimensions}QIQ"
+    struct.unpack(form, file.read(struct.calcsize(form)))
+    return name
 
 
 def _value(file: BinaryIO, kind: int) -> Any:

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
+from outcrop.engines.gguf import GgufError
 from outcrop.training.checkpoints import write_whole
 from outcrop.training.libraries import Libraries
+from outcrop.training.rope import find_scaled_positions
 from outcrop.training.spec import TrainingSpec
 
 _FORM: Final = 1
@@ -83,9 +85,8 @@ class Base:
 
 def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> Base:
     """Raises BaseBroken."""
-    folder = find_dequantized(spec)
-    if folder is None and Path(spec.base.source).is_file():
-        folder = dequantized(spec, libraries)
+    is_file = Path(spec.base.source).is_file()
+    folder = dequantized(spec, libraries) if is_file else find_dequantized(spec)
     try:
         model = libraries.transformers.AutoModelForCausalLM.from_pretrained(
             folder or spec.base.source, dtype=hardware.dtype, attn_implementation="sdpa"
@@ -110,12 +111,22 @@ def find_dequantized(spec: TrainingSpec) -> Path | None:
 
 def dequantized(spec: TrainingSpec, libraries: Libraries) -> Path:
     """Of a GGUF file, made where it is not there. Raises BaseBroken."""
+    _require_plain_positions(Path(spec.base.source))
     folder = dequantized_folder(spec)
     with made_once(folder) as partial:
         if partial is not None:
             _dequantize(Path(spec.base.source), partial, libraries)
             note_contents(partial)
     return folder
+
+
+def _require_plain_positions(file: Path) -> None:
+    try:
+        scaled = find_scaled_positions(file)
+    except (GgufError, OSError) as error:
+        raise BaseBroken(f"{file.name} cannot be read: {error}") from error
+    if scaled is not None:
+        raise BaseBroken(f"{scaled}.")
 
 
 @contextmanager

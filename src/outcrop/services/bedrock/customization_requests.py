@@ -82,7 +82,7 @@ async def check_request(call: Call, params: Mapping[str, Any]) -> JobRequest:
             base, params.get("hyperParameters", {}), is_validated=bool(validation)
         ),
         "engine": base.engine,
-        "base": require_trainable(call, base),
+        "base": await require_trainable(call, base),
         "by": call.caller.arn,
         "model_tags": read_tags(params.get("customModelTags"), model_name, most_tags(call)),
         "client_token": params.get("clientRequestToken"),

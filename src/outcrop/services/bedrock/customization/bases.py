@@ -4,16 +4,20 @@ A model is customized in the variant of it that the catalog marks so: a job of t
 ``amazon.titan-text-express-v1`` trains ``amazon.titan-text-express-v1:0:8k``, as AWS's do.
 """
 
+import asyncio
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from outcrop.catalog.model import Model
 from outcrop.config import Llama, OpenAI
+from outcrop.engines.gguf import GgufError
 from outcrop.engines.protocol import EngineError
 from outcrop.errors import ResourceNotFoundException, ValidationException
 from outcrop.services.call import Call
 from outcrop.stores.model_records import CustomModel
 from outcrop.stores.resources import Place
+from outcrop.training.rope import find_scaled_positions
 from outcrop.training.spec import CustomizationType
 
 TYPES: Final[tuple[CustomizationType, ...]] = ("FINE_TUNING", "CONTINUED_PRE_TRAINING")
@@ -53,8 +57,13 @@ def get_base(call: Call, identifier: str, type: CustomizationType) -> Model:
     return found
 
 
-def require_trainable(call: Call, base: Model) -> str:
+async def require_trainable(call: Call, base: Model) -> str:
     """The fingerprint of the weights behind the model. Raises where they cannot be trained."""
+    return await asyncio.to_thread(_require_trainable, call, base)
+
+
+def _require_trainable(call: Call, base: Model) -> str:
+    """Reads files."""
     refused = f"The model {base.id} cannot be customized in this deployment"
     engine = base.engine
     if engine is None:
@@ -68,8 +77,11 @@ def require_trainable(call: Call, base: Model) -> str:
                 "OpenAI-compatible one are ([training] bases)."
             )
         fingerprint = call.engines.fingerprint(engine)
+        scaled = _find_scaled_positions(call, engine)
     except EngineError as error:
         raise ValidationException(f"{refused} now: {error}") from error
+    if scaled is not None:
+        raise ValidationException(f"{refused}: {scaled}.")
     missing = [name for name in _LIBRARIES if find_spec(name) is None]
     if missing:
         raise ValidationException(
@@ -77,6 +89,21 @@ def require_trainable(call: Call, base: Model) -> str:
             "with the extra 'train': pip install 'outcrop[train]'"
         )
     return fingerprint
+
+
+def _find_scaled_positions(call: Call, engine: str) -> str | None:
+    named = call.serving.training.bases.get(engine)
+    if named is not None:
+        file = Path(named).expanduser()
+    else:
+        file, _ = call.engines.weights(engine)
+    if not file.is_file():
+        return None
+    try:
+        return find_scaled_positions(file)
+    except (GgufError, OSError):
+        # What else is wrong with it is told by the job, which reads all of it.
+        return None
 
 
 def _has_weights(call: Call, engine: str, config: Llama | OpenAI) -> bool:
