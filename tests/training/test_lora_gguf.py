@@ -133,7 +133,6 @@ def test_architectures_that_rotate_halves_keep_their_rows(tmp_path: Path) -> Non
         ("mistral", "llama"),
         ("qwen3", "qwen3"),
         ("gemma", "gemma"),
-        ("gemma2", "gemma2"),
         ("gemma3_text", "gemma3"),
     ],
 )

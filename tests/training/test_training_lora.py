@@ -13,6 +13,7 @@ from tiny_bases import write_base
 
 from outcrop.training.libraries import Libraries, load_libraries
 from outcrop.training.lora import Adapter, attach
+from outcrop.training.lora_gguf import ARCHITECTURES, shape_of_config, to_gguf
 from outcrop.training.spec import PEFT_CONFIG, PEFT_WEIGHTS, Settings
 
 pytestmark = [
@@ -104,3 +105,32 @@ def test_no_byte_of_the_adapter_goes_to_a_file(learnt: Adapter) -> None:
     with no_file_takes_a_byte():
         files = learnt.files(_NAME)
     assert set(files) == {PEFT_CONFIG, PEFT_WEIGHTS}
+
+
+def small(model_type: str, libraries: Libraries, **settings: Any) -> Any:
+    """A base of this architecture, with weights of no meaning."""
+    config = libraries.transformers.AutoConfig.for_model(
+        model_type,
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        pad_token_id=0,
+        **settings,
+    )
+    libraries.torch.manual_seed(3)
+    return libraries.transformers.AutoModelForCausalLM.from_config(
+        config, dtype=libraries.torch.float32, attn_implementation="sdpa"
+    )
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_each_architecture_that_llama_cpp_is_told_of_takes_an_adapter(
+    model_type: str, libraries: Libraries
+) -> None:
+    adapter = attach(small(model_type, libraries), _SETTINGS, libraries)
+    packed = to_gguf(adapter.files(_NAME), shape_of_config(adapter.base.config.to_dict()))
+    assert packed.startswith(b"GGUF")
