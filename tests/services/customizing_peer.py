@@ -58,6 +58,13 @@ def _rejects(spec: Spec) -> None:
     _say({"type": "rejected", "message": f"Unable to parse {spec['training']['name']}"})
 
 
+def _tells_its_limits(spec: Spec) -> None:
+    """As the failure of the job, which is what a test can read."""
+    files = [spec["training"], *spec["validation"]]
+    told = [{"most": file["most_records"], "quota": file["records_quota"]} for file in files]
+    _say({"type": "rejected", "message": json.dumps(told)})
+
+
 def _diverges(spec: Spec) -> None:
     _validated()
     for step in range(1, STEPS):
@@ -125,6 +132,7 @@ def _trains_when_stopped(spec: Spec) -> None:
 SCENARIOS: Mapping[str, Callable[[Spec], None]] = {
     "trains": _trains,
     "rejects": _rejects,
+    "tells its limits": _tells_its_limits,
     "diverges": _diverges,
     "breaks": _breaks,
     "breaks once": _breaks_once,
