@@ -134,3 +134,21 @@ def test_each_architecture_that_llama_cpp_is_told_of_takes_an_adapter(
     adapter = attach(small(model_type, libraries), _SETTINGS, libraries)
     packed = to_gguf(adapter.files(_NAME), shape_of_config(adapter.base.config.to_dict()))
     assert packed.startswith(b"GGUF")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "settings"),
+    [
+        ("llama", {"attention_dropout": 0.5}),
+        ("phi3", {"attention_dropout": 0.5, "resid_pdrop": 0.5, "embd_pdrop": 0.5}),
+    ],
+)
+def test_no_dropout_of_the_base_disturbs_training(
+    model_type: str, settings: dict[str, float], libraries: Libraries
+) -> None:
+    model = attach(small(model_type, libraries, **settings), _SETTINGS, libraries).model
+    assert model.training
+    ids = libraries.torch.arange(1, 40).unsqueeze(0)
+    with libraries.torch.no_grad():
+        trained, answered = model(ids).logits, model.eval()(ids).logits
+    libraries.torch.testing.assert_close(trained, answered)

@@ -49,6 +49,7 @@ def attach(base: Any, settings: Settings, libraries: Libraries) -> Adapter:
     """A new adapter, which follows from the seed. It computes nothing yet: its second half is
     zero. Raises BaseBroken."""
     libraries.torch.manual_seed(settings.seed)
+    _end_dropout(base, libraries)
     config = libraries.peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -63,6 +64,17 @@ def attach(base: Any, settings: Settings, libraries: Libraries) -> Adapter:
     model.train()
     _hasten(model, libraries)
     return Adapter(model, libraries)
+
+
+def _end_dropout(base: Any, libraries: Libraries) -> None:
+    """What the base's configuration says of dropout was for its makers' training: the adapter
+    learns what the base computes when it answers, and a step follows from the seed alone."""
+    for module in base.modules():
+        settings: dict[str, Any] = module.__dict__
+        is_layer = isinstance(module, libraries.torch.nn.Dropout)
+        for name, value in settings.items():
+            if isinstance(value, float) and ("dropout" in name or (is_layer and name == "p")):
+                settings[name] = 0.0
 
 
 def _is_learnt(parameter: Any) -> bool:
