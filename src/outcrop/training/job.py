@@ -100,9 +100,10 @@ def prepare(
     spec: TrainingSpec, data: Data, world: World, libraries: Libraries
 ) -> tuple[Adapter, Run]:
     """A run at its first step, for each of several workers as for one alone."""
-    torch = libraries.torch
-    torch.use_deterministic_algorithms(spec.device == "cpu", warn_only=True)
     hardware = choose_hardware(spec, libraries)
+    # On GPUs some of what is needed has no such algorithm.
+    is_cpu = hardware.device == "cpu"
+    libraries.torch.use_deterministic_algorithms(is_cpu, warn_only=True)
     base = load_base(spec, libraries, hardware)
     adapter = attach(base.model, spec.settings, libraries)
     if data.longest() > _LONG_TOKENS:
