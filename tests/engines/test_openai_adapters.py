@@ -37,7 +37,9 @@ class Vllm:
     told: list[str] = field(default_factory=list[str])
     takes_adapters: bool = True
     hold: asyncio.Event | None = None
+    hold_answer: asyncio.Event | None = None
     holding: asyncio.Event = field(default_factory=asyncio.Event)
+    unloads: asyncio.Event | None = None
 
     async def models(self, _: web.Request) -> web.Response:
         return web.json_response({"data": [{"id": "base", "owned_by": "vllm"}]})
@@ -69,11 +71,16 @@ class Vllm:
         folder = Path(body["lora_path"])
         files, self.modes = await asyncio.to_thread(_look, folder)
         self.loaded[body["lora_name"]] = files
+        if self.hold_answer is not None:
+            self.holding.set()
+            await self.hold_answer.wait()
         return web.Response(text="Success: LoRA adapter added successfully.")
 
     async def unload(self, request: web.Request) -> web.Response:
         name = (await request.json())["lora_name"]
         self.told.append(f"unload {name}")
+        if self.unloads is not None:
+            await self.unloads.wait()
         if self.loaded.pop(name, None) is None:
             error = {"message": "The lora adapter cannot be found."}
             return web.json_response({"error": error}, status=404)
@@ -184,6 +191,66 @@ async def test_a_request_that_is_given_up_leaves_no_file(tmp_path: Path) -> None
         assert os.listdir(tmp_path) == []
         server.hold.set()
         assert text(await collect(engine)) == NAME
+
+
+async def test_what_is_being_loaded_while_the_engine_is_closed_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as (server, engine):
+        server.hold = asyncio.Event()
+        fitting = asyncio.create_task(engine.fit())
+        await server.holding.wait()
+        closing = asyncio.create_task(engine.close())
+        await asyncio.wait([closing], timeout=0.05)
+        server.hold.set()
+        await closing
+        await fitting
+        assert server.loaded == {}
+        with pytest.raises(EngineNotReady, match="shutting down"):
+            await engine.fit()
+
+
+async def test_what_was_loaded_for_somebody_who_gave_up_is_taken_back(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, engine):
+        server.hold_answer = asyncio.Event()
+        fitting = asyncio.create_task(engine.fit())
+        await server.holding.wait()
+        fitting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await fitting
+        assert server.loaded == {NAME: FILES}
+        await engine.close()
+        assert server.loaded == {}
+        server.hold_answer.set()
+
+
+async def test_a_server_that_hangs_does_not_hold_up_who_ends_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("outcrop.engines.openai.adapter._UNLOAD_S", 0.05)
+    async with serving(tmp_path) as (server, engine):
+        await collect(engine)
+        server.unloads = asyncio.Event()
+        async with asyncio.timeout(4):
+            await engine.close()
+        assert f"did not unload {NAME} in time" in caplog.text
+        server.unloads.set()
+
+
+async def test_a_server_that_hangs_while_it_loads_does_not_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outcrop.engines.openai.adapter._UNLOAD_S", 0.05)
+    async with serving(tmp_path) as (server, engine):
+        server.hold = asyncio.Event()
+        fitting = asyncio.create_task(engine.fit())
+        await server.holding.wait()
+        async with asyncio.timeout(4):
+            await engine.close()
+        with pytest.raises(EngineNotReady, match="shutting down"):
+            await fitting
+        server.hold.set()
+    assert os.listdir(tmp_path) == []
 
 
 async def test_what_a_killed_gateway_left_is_removed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ read, from the question to the answer. https://docs.vllm.ai/en/latest/features/l
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import shutil
@@ -16,10 +17,13 @@ from typing import Final
 
 from outcrop.engines.fitting import Fitting
 from outcrop.engines.openai.http import Client
-from outcrop.engines.protocol import EngineError, EngineFailed
+from outcrop.engines.protocol import EngineError, EngineFailed, EngineNotReady
+
+log = logging.getLogger(__name__)
 
 _PREFIX: Final = "adapter-"
 _STALE_S: Final = 3600.0
+_UNLOAD_S: Final = 5.0
 
 
 class LoadedAdapter:
@@ -38,11 +42,15 @@ class LoadedAdapter:
         self._folder = Path(folder)
         self._loading = asyncio.Lock()
         self._loads = 0
+        self._may_be_there = False
+        self._closed = False
 
     async def load(self, after: int = 0) -> int:
         """Has the server load it, unless it did more than ``after`` times. Returns how many times
         it has."""
         async with self._loading:
+            if self._closed:
+                raise EngineNotReady(f"engine {self._fitting.engine!r} is shutting down")
             if self._loads <= after:
                 await self._fitting.facts()
                 files = await self._fitting.read_peft()
@@ -51,13 +59,21 @@ class LoadedAdapter:
             return self._loads
 
     async def unload(self) -> None:
-        """As far as the server is there."""
-        if self._loads:
-            try:
-                await self._unload()
-            except EngineError:
-                # It is gone, or has forgotten the adapter: either way it has it no more.
-                self._loads = 0
+        """As far as the server is there, and soon. It is not loaded again."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(_UNLOAD_S), self._loading:
+                # What is being loaded would otherwise be there once this is over.
+                if self._may_be_there:
+                    await self._unload()
+        except TimeoutError:
+            engine = self._fitting.engine
+            log.warning(
+                "engine %r did not unload %s in time: it may have it still", engine, self.model
+            )
+        except EngineError as error:
+            # It is gone, or has forgotten the adapter: either way it has it no more.
+            log.info("engine %r did not unload %s: %s", self._fitting.engine, self.model, error)
 
     async def _offer(self, files: Mapping[str, bytes]) -> None:
         folder = self._folder / f"{_PREFIX}{secrets.token_hex(8)}"
@@ -76,6 +92,8 @@ class LoadedAdapter:
     async def _tell_of(self, folder: Path) -> None:
         body = {"lora_name": self.model, "lora_path": str(folder)}
         url = f"{self._client.url}/load_lora_adapter"
+        # From here on: who stops waiting for the answer does not know what the server did.
+        self._may_be_there = True
         try:
             await self._client.tell(url, body)
         except EngineFailed:

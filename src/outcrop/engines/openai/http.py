@@ -13,7 +13,7 @@ import msgspec
 
 from outcrop.config import ConfigError, OpenAI
 from outcrop.engines.openai import failures
-from outcrop.engines.protocol import EngineFailed, EngineGone, EngineTimeout
+from outcrop.engines.protocol import EngineFailed, EngineGone, EngineNotReady, EngineTimeout
 
 CONNECT_TIMEOUT_S = 10.0
 _ERROR_BODY_BYTES = 64 << 10
@@ -32,7 +32,9 @@ class Client:
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=config.timeout_s
         )
+        self._name = name
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     @asynccontextmanager
     async def post(self, url: str, body: Any) -> AsyncGenerator[aiohttp.ClientResponse]:
@@ -58,6 +60,7 @@ class Client:
                 return _decode(await _read(response), answer)
 
     async def close(self) -> None:
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 
@@ -72,7 +75,10 @@ class Client:
             return await self._open().post(url, data=body)
 
     def _open(self) -> aiohttp.ClientSession:
-        if self._session is None or self._session.closed:
+        if self._closed:
+            # A request that lost its connection to the closing would try it on another.
+            raise EngineNotReady(f"engine {self._name!r} is shutting down")
+        if self._session is None:
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
                 timeout=self._timeout,
