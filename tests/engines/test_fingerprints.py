@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from outcrop.engines.fingerprints import tell_file
+from outcrop.engines.fingerprints import tell_file, tell_folder
 from outcrop.engines.protocol import EngineNotReady
 
 _WHOLE = bytes(range(256)) * 8192
@@ -43,3 +43,25 @@ def test_small_files_are_told_too(tmp_path: Path, content: bytes):
 def test_a_file_that_is_not_there_is_not_ready(tmp_path: Path):
     with pytest.raises(EngineNotReady, match="cannot be read"):
         tell_file(tmp_path / "it.gguf")
+
+
+def test_a_folder_is_told_by_what_its_files_hold(tmp_path: Path):
+    folder = tmp_path / "base"
+    written(folder / "model.safetensors")
+    written(folder / "config.json", b"{}")
+    (folder / "original").mkdir()
+    before = tell_folder(folder)
+    os.utime(folder / "config.json", (0, 0))
+    written(folder / "original" / "is-not-looked-at")
+    assert tell_folder(folder) == before
+    written(folder / "config.json", b"[]")
+    os.utime(folder / "config.json", (1, 1))
+    changed = tell_folder(folder)
+    assert changed != before
+    written(folder / "more.safetensors")
+    assert tell_folder(folder) not in (before, changed)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path):
+    with pytest.raises(EngineNotReady, match="cannot be read"):
+        tell_folder(tmp_path / "missing")

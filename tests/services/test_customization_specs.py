@@ -1,5 +1,6 @@
 """What a training process is told of a job: limits by batch size, and the weights it is for."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from outcrop.catalog.load import load_models
 from outcrop.config import Config, Llama, Training
+from outcrop.engines.modelfiles import known_models
 from outcrop.engines.pool import EnginePool
 from outcrop.quotas.book import QuotaBook
 from outcrop.services.bedrock.customization.refusals import JobRefused
@@ -23,6 +25,8 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012:model-customization-job/base/01234
 MODELS = load_models().by_id
 EXPRESS, LITE = "amazon.titan-text-express-v1:0:8k", "amazon.titan-text-lite-v1:0:4k"
 KEY = bytes(32)
+CHATML_MODEL = "smollm2-135m-instruct"
+"""Known, and asked in a chat format of ours."""
 BASE = "base.gguf:4:c217f3168397e6abf99e745082cd6606"
 """The fingerprint of the file below."""
 
@@ -63,8 +67,10 @@ def job(batch_size: int, model: str, **fields: Any) -> Item[CustomizationJob]:
     return Item(changed, Place("123456789012", "us-east-1", "job"), arn=ARN)
 
 
-def make(specs: Specs, batch_size: int = 1, model: str = EXPRESS, **fields: Any) -> TrainingSpec:
-    return specs.make(job(batch_size, model, **fields), MODELS[model], KEY, 1)
+async def make(
+    specs: Specs, batch_size: int = 1, model: str = EXPRESS, **fields: Any
+) -> TrainingSpec:
+    return await specs.make(job(batch_size, model, **fields), MODELS[model], KEY, 1)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +87,7 @@ def make(specs: Specs, batch_size: int = 1, model: str = EXPRESS, **fields: Any)
 async def test_records_are_limited_by_the_quotas_of_the_batch_size(
     specs: Specs, model: str, batch_size: int, tokens: int
 ) -> None:
-    spec = make(specs, batch_size, model)
+    spec = await make(specs, batch_size, model)
     limits = spec.limits
     assert {limits.input_tokens, limits.output_tokens, limits.total_tokens} == {tokens}
     assert limits.characters == 6 * tokens
@@ -91,7 +97,7 @@ async def test_records_are_limited_by_the_quotas_of_the_batch_size(
 async def test_data_files_have_the_quotas_of_their_kind_and_their_names_in_s3(
     specs: Specs,
 ) -> None:
-    spec = make(specs)
+    spec = await make(specs)
     assert (spec.training.name, spec.training.most_records) == ("path/train.jsonl", 10_000)
     assert [(each.name, each.most_records) for each in spec.validation] == [
         *[("one.jsonl", 1000), ("two.jsonl", 1000)]
@@ -105,22 +111,66 @@ async def test_data_files_have_the_quotas_of_their_kind_and_their_names_in_s3(
 
 async def test_weights_that_were_changed_since_are_not_trained(specs: Specs) -> None:
     with pytest.raises(JobRefused, match="weights behind the base model were changed"):
-        make(specs, base=BASE.replace(":4:", ":5:"))
+        await make(specs, base=BASE.replace(":4:", ":5:"))
 
 
 async def test_weights_that_the_configuration_names_are_trained_instead(specs: Specs) -> None:
-    assert make(specs).base.source.endswith("base.gguf")
+    assert (await make(specs)).base.source.endswith("base.gguf")
     named = with_settings(specs, training=Training(bases={"base": "/weights"}))
-    base = make(named).base
-    assert (base.source, base.fingerprint) == ("/weights", BASE)
+    base = (await make(named)).base
+    assert (base.source, base.fingerprint) == ("/weights", f"{BASE}\n/weights")
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+async def test_copies_of_weights_that_the_configuration_names_are_told_apart(
+    specs: Specs, tmp_path: Path, is_folder: bool
+) -> None:
+    named = tmp_path / "named"
+    file = named / "model.safetensors" if is_folder else named
+    file.parent.mkdir(exist_ok=True)
+    there = with_settings(specs, training=Training(bases={"base": str(named)}))
+    found = {(await make(specs)).base.fingerprint}
+    for content in (b"one copy", b"one more", b"longer than others"):
+        file.write_bytes(content)
+        found.add((await make(there)).base.fingerprint)
+    assert len(found) == 4
+    assert (await make(there)).base.fingerprint in found
+
+
+async def test_a_home_directory_is_found(
+    specs: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = with_settings(specs, training=Training(bases={"base": "~/base.gguf"}))
+    assert (await make(named)).base.source == str(tmp_path / "base.gguf")
+
+
+async def test_named_weights_are_asked_in_the_format_of_their_engine(
+    specs: Specs, tmp_path: Path
+) -> None:
+    own = msgspec.structs.replace(specs.config, engines={"base": Llama(model=CHATML_MODEL)})
+    for file in known_models()[CHATML_MODEL].files:
+        path = specs.config.cache_dir / "models" / CHATML_MODEL / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        # Of the right size, which is all that is looked at.
+        os.truncate(path, file.size_bytes)
+    engines = EnginePool(own.engine_configs(), cache_dir=own.cache_dir, memory_mib=64)
+    bases: dict[str, str]
+    for bases in ({}, {"base": "/weights"}):
+        config = msgspec.structs.replace(own, training=Training(bases=bases))
+        fingerprint = engines.fingerprint("base")
+        spec = await make(Specs(config, engines, specs.book), base=fingerprint)
+        assert spec.base.template == "chatml"
+    await engines.close()
 
 
 async def test_a_base_of_the_operator_s_own_catalog_is_known_to_the_training_process(
     specs: Specs,
 ) -> None:
-    assert make(specs).catalog == ()
+    assert (await make(specs)).catalog == ()
     own = with_settings(specs, catalog=(Path("/own/models.toml"),))
-    assert make(own).catalog == ("/own/models.toml",)
+    assert (await make(own)).catalog == ("/own/models.toml",)
 
 
 def with_settings(specs: Specs, **settings: Any) -> Specs:

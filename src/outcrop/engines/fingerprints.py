@@ -1,4 +1,4 @@
-"""Tells a model file of the operator's own from others, without reading all of it.
+"""Tells model files of the operator's own from others, without reading all of them.
 
 Models that were trained from one another have files of one size, and often of one name.
 """
@@ -21,6 +21,15 @@ def tell_file(path: Path) -> str:
         return f"{path.name}:{found.st_size}:{_digest(path, found.st_size, found.st_mtime_ns)}"
     except OSError as error:
         raise EngineNotReady(f"the model file {path} cannot be read: {error.strerror}") from error
+
+
+def tell_folder(path: Path) -> str:
+    """Of the files in it, folders left out, what ``tell_file`` says. Raises ``EngineNotReady``."""
+    try:
+        files = sorted(file for file in path.iterdir() if file.is_file())
+    except OSError as error:
+        raise EngineNotReady(f"the folder {path} cannot be read: {error.strerror}") from error
+    return hashlib.blake2b("\n".join(map(tell_file, files)).encode(), digest_size=16).hexdigest()
 
 
 @functools.lru_cache(maxsize=64)

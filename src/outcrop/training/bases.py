@@ -85,8 +85,7 @@ class Base:
 
 def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> Base:
     """Raises BaseBroken."""
-    is_file = Path(spec.base.source).is_file()
-    folder = dequantized(spec, libraries) if is_file else find_dequantized(spec)
+    folder = _dequantized_where_apt(spec, libraries)
     try:
         model = libraries.transformers.AutoModelForCausalLM.from_pretrained(
             folder or spec.base.source, dtype=hardware.dtype, attn_implementation="sdpa"
@@ -96,6 +95,14 @@ def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> B
     is_rounded = hardware.dtype != libraries.torch.float32 and hardware.device == "cpu"
     exact = folder / _WEIGHTS if folder is not None and is_rounded else None
     return Base(model.to(hardware.device), exact, libraries)
+
+
+def _dequantized_where_apt(spec: TrainingSpec, libraries: Libraries) -> Path | None:
+    source = Path(spec.base.source)
+    if source.is_dir():
+        return None
+    # A node of a cluster may have been sent what its own files cannot give.
+    return dequantized(spec, libraries) if source.is_file() else find_dequantized(spec)
 
 
 def dequantized_folder(spec: TrainingSpec) -> Path:

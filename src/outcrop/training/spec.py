@@ -24,8 +24,9 @@ CHECKPOINT: Final = "checkpoint.sealed"
 
 class BaseWeights(msgspec.Struct, frozen=True, kw_only=True):
     """``source`` is a GGUF file, a directory of Transformers, or an ID of the hub. ``fingerprint``
-    tells these weights from any others (``EnginePool.fingerprint``). ``template`` names a chat
-    format of ours (``chatml``) that the engine uses in place of the weights' own."""
+    tells these weights from any others: those of the engine (``EnginePool.fingerprint``), and which
+    copy of them where the configuration names one. ``template`` names a chat format of ours
+    (``chatml``) that the engine uses in place of the weights' own."""
 
     source: str
     fingerprint: str

@@ -213,8 +213,10 @@ class Attempt:
         try:
             key = await open_data_key(self._ending.background, self._item.record.data_key)
         except KeyUnavailable as error:
+            if error.may_pass:
+                raise _TrainingBroken(str(error)) from error
             raise JobRefused(str(error)) from error
-        return self._means.specs.make(self._item, model, key, len(self._free_cpus()))
+        return await self._means.specs.make(self._item, model, key, len(self._free_cpus()))
 
     async def _train(self, spec: TrainingSpec) -> Trained | Stopped:
         async with run_training(spec, cpus=self._free_cpus(), command=self._means.command) as run:

@@ -3,6 +3,7 @@
 A job's files lie in one folder while it runs, closed to others; it is named by the job's ID.
 """
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from outcrop.catalog.model import Model
-from outcrop.config import Config
+from outcrop.config import Config, Llama
+from outcrop.engines.fingerprints import tell_file, tell_folder
 from outcrop.engines.placement import usable_cpus
 from outcrop.engines.pool import EnginePool
 from outcrop.quotas.book import QuotaBook
@@ -85,7 +87,7 @@ class Specs:
     engines: EnginePool
     book: QuotaBook
 
-    def make(
+    async def make(
         self, item: Item[CustomizationJob], model: Model, key: bytes, cpus: int
     ) -> TrainingSpec:
         """``key`` is the opened data key, ``cpus`` how many it may use. Raises ``JobRefused``
@@ -99,7 +101,7 @@ class Specs:
         return TrainingSpec(
             job=arn,
             type=job.type,
-            base=self._base(job),
+            base=await asyncio.to_thread(self._base, job),
             model_id=job.base_model,
             dialect=model.dialect,
             training=first,
@@ -127,17 +129,24 @@ class Specs:
         return key if quota is None else quota.name
 
     def _base(self, job: CustomizationJob) -> BaseWeights:
+        """Reads files."""
         if self.engines.fingerprint(job.engine) != job.base:
             raise JobRefused(
                 "The weights behind the base model were changed after the job had been created. "
                 "Create it again."
             )
+        is_llama = isinstance(self.engines.config(job.engine), Llama)
         named = self.config.training.bases.get(job.engine)
-        if named is not None:
-            # An engine without a file here has no fingerprint: its weights are told by their name.
-            return BaseWeights(source=named, fingerprint=job.base or named)
-        path, template = self.engines.weights(job.engine)
-        return BaseWeights(source=str(path), fingerprint=job.base, template=template)
+        if named is None:
+            path, template = self.engines.weights(job.engine)
+            return BaseWeights(source=str(path), fingerprint=job.base, template=template)
+        # What the engine renders prompts with holds, whichever copy of its weights is trained.
+        template = self.engines.weights(job.engine)[1] if is_llama else None
+        path = Path(named).expanduser()
+        source = str(path) if path.exists() else named
+        # What is computed from one copy of the weights is none of another's.
+        fingerprint = f"{job.base}\n{_tell(path, named)}"
+        return BaseWeights(source=source, fingerprint=fingerprint, template=template)
 
     def _data_file(self, source: Source, place: Place) -> DataFile:
         most = self.book.value(place.account, place.region, source.records_quota)
@@ -175,3 +184,9 @@ class Specs:
         if training.ray_address is None:
             return None
         return Cluster(address=training.ray_address, workers=training.ray_workers)
+
+
+def _tell(path: Path, named: str) -> str:
+    if path.is_file():
+        return tell_file(path)
+    return tell_folder(path) if path.is_dir() else named
