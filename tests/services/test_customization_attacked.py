@@ -2,18 +2,24 @@
 end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from botocore.exceptions import ClientError
-from customizing_under_test import Bench, open_bench
+from customizing_under_test import MOST_S, Bench, open_bench
 from in_process import ADMIN
 from sqlalchemy import event
 from statements import allow, document
 
+from outcrop.errors import ServiceError
+from outcrop.identity import Caller
+from outcrop.server.background import DeploymentBackground
 from outcrop.services.bedrock.customization.locations import read_folder_uri, result_names
+from outcrop.stores.kms_records import KmsGrant
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -80,3 +86,39 @@ async def test_a_model_whose_commit_is_cut_off_keeps_its_files(bench: Bench) -> 
     assert job.status == "Completed"
     assert await bench.model(job) is not None
     assert (folder / "adapter.gguf.sealed").read_bytes() == b"gguf"
+
+
+async def test_a_kms_that_fails_by_itself_ends_no_job_and_leaves_no_grant(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails once at each of what a job asks of it."""
+    perform = DeploymentBackground.perform
+    failures = {"Decrypt": 1, "RetireGrant": 1}
+
+    async def failing(
+        self: DeploymentBackground,
+        caller: Caller,
+        service: str,
+        operation: str,
+        *args: Any,
+        **named: Any,
+    ) -> Mapping[str, Any]:
+        if failures.pop(operation, 0):
+            raise ServiceError("KMSInternalException", "Not now.", status=500)
+        return await perform(self, caller, service, operation, *args, **named)
+
+    monkeypatch.setattr(DeploymentBackground, "perform", failing)
+    arn = await bench.create("rejects")
+    job = await bench.ended(arn)
+    assert (job.failure or "").startswith("Unable to parse job-")
+    async with asyncio.timeout(MOST_S):
+        for _ in itertools.count():
+            if job.data_key.grant not in await _grants(bench):
+                break
+            await asyncio.sleep(0.1)
+    assert not failures
+
+
+async def _grants(bench: Bench) -> list[str]:
+    async with bench.inside.deployment.state.stores.resources.reading() as view:
+        return [item.name for item in await view.list(KmsGrant)]

@@ -2,6 +2,8 @@
 and nobody else may by its grant, and when a model can no longer be opened."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,13 @@ from in_process import ADMIN, REGION, Client, Inside
 from kms_requests import make_key, owned, refusal, user
 from statements import ACCOUNT, OTHER, allow, root_arn, to, user_arn
 
-from outcrop.errors import AccessDeniedException, AWSError, ValidationException
+from outcrop.errors import (
+    AccessDeniedException,
+    AWSError,
+    ServiceError,
+    ThrottlingException,
+    ValidationException,
+)
 from outcrop.services.bedrock.customization.keys import (
     KeyUnavailable,
     drop_data_key,
@@ -20,6 +28,7 @@ from outcrop.services.bedrock.customization.keys import (
     require_decrypt,
     require_model_key,
 )
+from outcrop.services.call import RawAnswer
 from outcrop.services.service_callers import service_caller
 from outcrop.stores.model_records import CustomModel, DataKey, TrainedAdapter
 
@@ -252,6 +261,49 @@ async def test_the_grant_is_retired_with_its_model_and_no_other(
     assert [grant["GrantId"] for grant in await grants_of(admin, key)] == [other.grant]
     with pytest.raises(KeyUnavailable):
         await opened(inside, data_key)
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A background whose KMS answers with ``error``."""
+
+    error: AWSError
+
+    async def perform(self, *_: Any, **__: Any) -> Mapping[str, Any]:
+        raise self.error
+
+    async def fetch(self, *_: Any, **__: Any) -> RawAnswer:
+        raise self.error
+
+    async def may(self, *_: Any, **__: Any) -> bool:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServiceError("KMSInternalException", "Not now.", status=500),
+        ServiceError("DependencyTimeoutException", "Not now.", status=503),
+        ThrottlingException("Rate exceeded"),
+    ],
+)
+async def test_what_kms_fails_at_by_itself_may_be_asked_again(error: AWSError) -> None:
+    data_key = DataKey(kms_key="arn:key", ciphertext=b"", context=JOB, grant="grant")
+    with pytest.raises(AWSError) as raised:
+        await drop_data_key(Failing(error), data_key)
+    assert raised.value is error
+    with pytest.raises(KeyUnavailable) as unavailable:
+        await open_data_key(Failing(error), data_key)
+    assert unavailable.value.may_pass
+
+
+async def test_a_grant_that_is_gone_is_no_reason_to_ask_again() -> None:
+    data_key = DataKey(kms_key="arn:key", ciphertext=b"", context=JOB, grant="grant")
+    gone = Failing(ServiceError("NotFoundException", "There is no such grant."))
+    await drop_data_key(gone, data_key)
+    with pytest.raises(KeyUnavailable, match="no longer exists") as unavailable:
+        await open_data_key(gone, data_key)
+    assert not unavailable.value.may_pass
 
 
 @pytest.mark.parametrize("source", [job_arn("other"), job_arn(account=OTHER)])

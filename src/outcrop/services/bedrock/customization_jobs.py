@@ -1,11 +1,12 @@
 """Model customization jobs. A job is a record and work that others do: what it says comes from
 ``customization.states``, where whoever works on it writes how far it is."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
 from outcrop.catalog.arns import foundation_model_arn
-from outcrop.errors import ConflictException
+from outcrop.errors import AWSError, ConflictException
 from outcrop.jobs.queue import submit
 from outcrop.services.bedrock.customization.keys import drop_data_key, make_data_key
 from outcrop.services.bedrock.customization.kinds import CUSTOMIZE
@@ -23,6 +24,8 @@ from outcrop.services.operation import operation
 from outcrop.stores.customization_records import CustomizationJob, Phase
 from outcrop.stores.model_records import DataKey
 from outcrop.stores.resources import Item, Place
+
+log = logging.getLogger(__name__)
 
 _MOST_FAILURE: Final = 2048
 
@@ -43,7 +46,7 @@ async def create_model_customization_job(call: Call, params: Any) -> dict[str, A
     finally:
         # Another request with the same token or name, or whoever waited is gone.
         if not await _is_there(call, request.arn):
-            await drop_data_key(call.observing.background, data_key)
+            await _drop(call, data_key)
 
 
 @operation
@@ -116,6 +119,14 @@ async def _add(
         await submit(transaction, CUSTOMIZE, request.arn)
         await remember(transaction, call, params, answer)
     return answer
+
+
+async def _drop(call: Call, data_key: DataKey) -> None:
+    """What came of the request is its answer all the same."""
+    try:
+        await drop_data_key(call.observing.background, data_key)
+    except AWSError as error:
+        log.warning("the grant for %s was not retired: %s", data_key.context, error.message)
 
 
 async def _is_there(call: Call, arn: str) -> bool:

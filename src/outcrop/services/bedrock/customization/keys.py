@@ -16,6 +16,7 @@ from outcrop.errors import (
     ValidationException,
 )
 from outcrop.services.background import Background
+from outcrop.services.bedrock.customization.refusals import may_pass
 from outcrop.services.call import Call
 from outcrop.services.model_keys import (
     CONTEXT,
@@ -53,7 +54,12 @@ _REASONS: Final[Mapping[str, str]] = {
 
 
 class KeyUnavailable(Exception):
-    """KMS does not open the data key now; the text says why, for the owner of the model."""
+    """KMS does not open the data key now; the text says why, for the owner of the model.
+    ``may_pass``: that is no state of the key, and asked later KMS may open it."""
+
+    def __init__(self, reason: str, *, may_pass: bool = False) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
 
 
 async def make_data_key(call: Call, context_arn: str, customer_key: str | None) -> DataKey:
@@ -108,17 +114,22 @@ async def open_data_key(background: Background, data_key: DataKey) -> bytes:
         opened = await background.perform(caller, "kms", "Decrypt", asked)
     except AWSError as error:
         reason = _REASONS.get(error.code, f"cannot be used: {error.message}")
-        raise KeyUnavailable(f"The KMS key {data_key.kms_key} {reason}.") from error
+        raise KeyUnavailable(
+            f"The KMS key {data_key.kms_key} {reason}.", may_pass=may_pass(error)
+        ) from error
     return opened["Plaintext"]
 
 
 async def drop_data_key(background: Background, data_key: DataKey) -> None:
-    """Retires the grant: nobody but the key's owner opens it from now on."""
+    """Retires the grant: nobody but the key's owner opens it from now on. What KMS fails at by
+    itself is raised, so that the caller tries again."""
     asked = {"KeyId": data_key.kms_key, "GrantId": data_key.grant}
     caller = service_caller(BEDROCK, data_key.context)
     try:
         await background.perform(caller, "kms", "RetireGrant", asked)
     except AWSError as error:
+        if may_pass(error):
+            raise
         # Revoked before, or gone with its key; or the key's policy forbids to retire it.
         log.info("the grant for %s was not retired: %s", data_key.context, error.message)
 
