@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import threading
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -303,3 +304,28 @@ async def test_a_list_is_in_the_order_of_plain_kinds(stores: Opened) -> None:
     async with stores.resources.reading() as view:
         sealed, plain = await view.list(Secretive), await view.list(Open)
     assert [item.name for item in sealed] == [item.name for item in plain] != names
+
+
+async def test_many_are_opened_beside_the_event_loop_and_counted_unopened(
+    stores: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening: set[int] = set()
+    read = Rows.item
+
+    def item(self: Rows, type: type[Any], row: Any) -> Item[Any]:
+        opening.add(threading.get_ident())
+        return read(self, type, row)
+
+    monkeypatch.setattr(Rows, "item", item)
+    names = [f"{number:03}" for number in range(150)]
+    async with stores.resources.writing() as transaction:
+        await transaction.add_all(Secretive(text=""), [at(name) for name in names])
+        await transaction.add(Secretive(text=""), at("another", OTHER))
+        assert await transaction.count(Secretive, account=ACCOUNT, region=REGION) == len(names)
+        assert await transaction.count(Secretive, account=ACCOUNT, region="eu-west-1") == 0
+    assert not opening
+    async with stores.resources.reading() as view:
+        found = await view.list(Secretive, account=ACCOUNT)
+    assert [each.name for each in found] == names
+    assert opening
+    assert threading.get_ident() not in opening

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -22,6 +22,10 @@ from outcrop.stores.rows import Rows
 from outcrop.stores.tables import from_ms, mark_changed, now_ms, resources
 
 __all__ = ["Change", "Item", "Place", "R", "Record", "Resources", "Transaction", "View"]
+
+
+_OPENED_INLINE: Final = 100
+"""Sealed rows that are opened on the event loop, in some milliseconds; more of them beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,12 @@ class View:
         items = [self._rows.item(type, row) for row in rows]
         return {item.arn: item for item in items if item.arn is not None}
 
+    def _items(self, type: type[R], rows: Sequence[Any]) -> list[Item[R]]:
+        items = [self._rows.item(type, row) for row in rows]
+        if type.SEALED:
+            items.sort(key=lambda item: (item.place.account, item.place.region, item.name))
+        return items
+
     async def list(
         self,
         type: type[R],
@@ -92,11 +102,19 @@ class View:
             if value is not None:
                 query = query.where(resources.c[column] == value)
         query = query.order_by(resources.c.account, resources.c.region, resources.c.name)
-        rows = (await self._connection.execute(query)).mappings()
-        items = [self._rows.item(type, row) for row in rows]
-        if type.SEALED:
-            items.sort(key=lambda item: (item.place.account, item.place.region, item.name))
-        return items
+        rows = (await self._connection.execute(query)).mappings().all()
+        if type.SEALED and len(rows) > _OPENED_INLINE:
+            return await asyncio.to_thread(self._items, type, rows)
+        return self._items(type, rows)
+
+    async def count(self, type: type[Record], *, account: str, region: str) -> int:
+        """How many there are, without a look into any."""
+        query = sa.select(sa.func.count()).where(
+            resources.c.kind == type.KIND,
+            resources.c.account == account,
+            resources.c.region == region,
+        )
+        return await self._connection.scalar(query) or 0
 
 
 class Transaction(View):

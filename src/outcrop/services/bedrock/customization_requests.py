@@ -114,8 +114,8 @@ async def require_room(view: View, call: Call, request: JobRequest) -> None:
             f"There is a custom model named {request.model_name!r} already. Choose another name."
         )
     _require_quota(call, CUSTOMIZATION_JOBS, len(running), "running")
-    models = await view.list(CustomModel, account=call.account, region=call.region)
-    _require_quota(call, CUSTOM_MODELS, len(models) + len(running), "there or being made")
+    models = await view.count(CustomModel, account=call.account, region=call.region)
+    _require_quota(call, CUSTOM_MODELS, models + len(running), "there or being made")
 
 
 def _require_quota(call: Call, key: str, count: int, state: str) -> None:
