@@ -3,6 +3,7 @@
 An engine that is to have an adapter answers with it or not at all, never as its base.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,7 +20,7 @@ class AdapterUnavailable(EngineNotReady):
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """``name`` is the ARN of the custom model, ``base`` gives the fingerprint that the engine's
+    """``name`` is the ARN of the custom model, ``base`` reads the fingerprint that the engine's
     weights have now, ``engine`` is what messages call the engine."""
 
     adapters: Adapters
@@ -35,7 +36,7 @@ class Fitting:
     async def facts(self) -> AdapterFacts:
         """Raises AdapterUnavailable, and EngineFailed where it is for other weights."""
         facts = await self._opened(self.adapters.find(self.name))
-        base = self.base()
+        base = await asyncio.to_thread(self.base)
         if facts.base != base:
             raise EngineFailed(
                 f"the custom model {self.name} was trained on other weights than those of engine "
