@@ -18,7 +18,7 @@ _TEMPLATE = (
 
 def write_base(folder: Path) -> Path:
     """As Transformers saves a model and its tokenizer."""
-    _write_tokenizer(folder)
+    write_tokenizer(folder)
     libraries = load_libraries()
     libraries.torch.manual_seed(3)
     module: Any = importlib.import_module("transformers")
@@ -41,7 +41,7 @@ def write_base(folder: Path) -> Path:
     return folder
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path) -> None:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {piece: index for index, piece in enumerate((*alphabet, *_CONTROL))}
     # As ``Any``: its types are partial.

@@ -12,7 +12,12 @@ from typing import Any, Final, Protocol
 import msgspec
 
 # Its own types name one that it leaves open.
-from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
+from huggingface_hub import (
+    hf_hub_download,  # pyright: ignore[reportUnknownVariableType]
+    is_offline_mode,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from tokenizers import Tokenizer as FastTokenizer
 
 from outcrop.engines.gguf import GgufError, GgufModel, read_gguf, read_metadata
@@ -159,10 +164,21 @@ def _file(source: str, name: str) -> Path:
 
 
 def _template(source: str, config: _Config) -> str | None:
+    """As Transformers looks for it: a file of its own, else the configuration."""
     try:
         return _file(source, _TEMPLATE).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return config.chat_template if isinstance(config.chat_template, str) else None
+    except LocalEntryNotFoundError:
+        # The hub did not answer: there may be such a file, and the configuration's be an older one.
+        if not _is_absent_here(source):
+            raise
+    except (FileNotFoundError, EntryNotFoundError):
+        pass
+    return config.chat_template if isinstance(config.chat_template, str) else None
+
+
+def _is_absent_here(source: str) -> bool:
+    """What was fetched before is all there is, or the hub has said then that it has none."""
+    return is_offline_mode() or try_to_load_from_cache(source, _TEMPLATE) is not None
 
 
 def _text(token: str | _Token | None) -> str:
