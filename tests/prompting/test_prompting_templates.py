@@ -5,7 +5,7 @@ from hypothesis import given, strategies as st
 
 from outcrop.generation import Role, Text, ToolUse, Turn
 from outcrop.prompting.errors import TemplateError
-from outcrop.prompting.templates import ChatTemplate, Segment, chatml, jinja
+from outcrop.prompting.templates import ChatTemplate, Segment, chatml, choose, jinja
 
 _CHATML_SOURCE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] "
@@ -34,6 +34,25 @@ def test_chatml_adds_nothing_the_caller_did_not_say() -> None:
     assert _text(chatml().render((_turn("user", "Hi"),), None)) == (
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+def test_a_format_that_is_named_goes_before_the_weights_own() -> None:
+    turns = (_turn("user", "Hi"),)
+    own = choose(None, _STRICT_SOURCE, "<s>", "</s>", ())
+    assert _text(own.render(turns, None)) == "<s>[INST] Hi [/INST]"
+    named = choose("chatml", _STRICT_SOURCE, "<s>", "</s>", ())
+    assert named.render(turns, None) == chatml().render(turns, None)
+
+
+@pytest.mark.parametrize(
+    ("named", "own", "reason"),
+    [("alpaca", _CHATML_SOURCE, "no chat template 'alpaca'$"), (None, None, "no chat template$")],
+)
+def test_a_format_that_is_not_there_is_not_replaced_by_another(
+    named: str | None, own: str | None, reason: str
+) -> None:
+    with pytest.raises(TemplateError, match=reason):
+        choose(named, own, "<s>", "</s>", ())
 
 
 def test_chatml_renders_the_system_text_and_all_turns() -> None:

@@ -143,11 +143,11 @@ def test_the_weights_own_template_is_rendered_where_none_is_named(tmp_path: Path
     ("changes", "chat", "reason"),
     [
         ({"model_id": "acme.unknown-v1"}, BARE, "the catalog has no model acme.unknown-v1"),
-        ({"base": BaseWeights(source="x", fingerprint="0")}, BARE, "x has no chat template"),
+        ({"base": BaseWeights(source="x", fingerprint="0")}, BARE, "x: there is no chat template"),
         (
             {"base": BaseWeights(source="x", fingerprint="0", template="alpaca")},
             ChatFormat("{{ messages }}", "", "", ()),
-            "x has no chat template alpaca",
+            "x: there is no chat template 'alpaca'",
         ),
         (
             {"base": BaseWeights(source="x", fingerprint="0")},

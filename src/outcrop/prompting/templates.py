@@ -60,6 +60,24 @@ def jinja(
     return _Jinja(source, bos_token, eos_token, control_tokens)
 
 
+def choose(
+    named: str | None,
+    own: str | None,
+    bos_token: str,
+    eos_token: str,
+    control_tokens: Sequence[str],
+) -> ChatTemplate:
+    """The format of ours that is ``named``, else the ``own`` template of the weights: engines and
+    training render by the same. Raises TemplateError."""
+    if named == "chatml":
+        return chatml()
+    if named is not None:
+        raise TemplateError(f"there is no chat template {named!r}")
+    if own is None:
+        raise TemplateError("there is no chat template")
+    return jinja(own, bos_token, eos_token, control_tokens)
+
+
 class _ChatML:
     _CONTROL = re.compile("(<\\|im_start\\|>|<\\|im_end\\|>)")
 

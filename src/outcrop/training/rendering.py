@@ -18,7 +18,7 @@ from outcrop.dialects.converse_request import read_generation
 from outcrop.errors import AWSError
 from outcrop.generation import Generation
 from outcrop.prompting.errors import PromptingError, TemplateError
-from outcrop.prompting.templates import ChatTemplate, Segment, chatml, jinja
+from outcrop.prompting.templates import ChatTemplate, Segment, choose
 from outcrop.prompting.tools import prepare
 from outcrop.training.records import Conversation, Prompt
 from outcrop.training.spec import TrainingSpec
@@ -87,11 +87,9 @@ def _models(files: tuple[str, ...]) -> Mapping[str, Model]:
 
 
 def _template(spec: TrainingSpec, chat: ChatFormat) -> ChatTemplate:
-    if spec.base.template == "chatml":
-        return chatml()
-    if spec.base.template is not None or chat.template is None:
-        raise BaseUnusable(f"{spec.base.source} has no chat template {spec.base.template or ''}")
     try:
-        return jinja(chat.template, chat.bos_token, chat.eos_token, chat.control_tokens)
+        return choose(
+            spec.base.template, chat.template, chat.bos_token, chat.eos_token, chat.control_tokens
+        )
     except TemplateError as error:
         raise BaseUnusable(f"{spec.base.source}: {error}") from error

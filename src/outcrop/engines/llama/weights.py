@@ -15,7 +15,7 @@ from outcrop.engines.fitting import Fitting
 from outcrop.engines.gguf import GgufError, GgufModel, read_gguf
 from outcrop.engines.protocol import EngineError, EngineFailed
 from outcrop.prompting.errors import TemplateError
-from outcrop.prompting.templates import ChatTemplate, chatml, jinja
+from outcrop.prompting.templates import ChatTemplate, choose
 
 # What the engine needs beside weights and cache: buffers of one batch, the vocabulary, itself.
 _OVERHEAD_BYTES = 96 * 2**20
@@ -96,11 +96,9 @@ class Weights:
 
 
 def _chat_template(template: str | None, gguf: GgufModel, engine: str) -> ChatTemplate:
-    if template == "chatml":
-        return chatml()
-    if template is not None or gguf.chat_template is None:
-        raise EngineFailed(f"engine {engine!r} has no chat template {template or ''}")
     try:
-        return jinja(gguf.chat_template, gguf.bos_token, gguf.eos_token, gguf.control_tokens)
+        return choose(
+            template, gguf.chat_template, gguf.bos_token, gguf.eos_token, gguf.control_tokens
+        )
     except TemplateError as error:
         raise EngineFailed(f"engine {engine!r}: {error}") from error
