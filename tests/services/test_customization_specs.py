@@ -94,6 +94,16 @@ async def test_records_are_limited_by_the_quotas_of_the_batch_size(
     assert spec.context_tokens == tokens
 
 
+async def test_records_are_no_longer_than_what_the_engine_takes(
+    specs: Specs, tmp_path: Path
+) -> None:
+    engines = {"base": Llama(model=str(tmp_path / "base.gguf"), context=1024)}
+    pool = EnginePool(engines, cache_dir=tmp_path, memory_mib=64)
+    spec = await make(Specs(specs.config, pool, specs.book))
+    await pool.close()
+    assert (spec.context_tokens, spec.limits.total_tokens) == (1024, 4096)
+
+
 async def test_data_files_have_the_quotas_of_their_kind_and_their_names_in_s3(
     specs: Specs,
 ) -> None:

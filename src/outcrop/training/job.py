@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from outcrop.training import curves
 from outcrop.training.bases import BaseBroken, choose_hardware, load_base
 from outcrop.training.checkpoints import (
@@ -17,6 +19,7 @@ from outcrop.training.checkpoints import (
     run_of,
     write_whole,
 )
+from outcrop.training.contexts import find_context
 from outcrop.training.datasets import read_examples
 from outcrop.training.examples import Examples, collect
 from outcrop.training.libraries import Libraries, load_libraries
@@ -56,6 +59,9 @@ class Data:
 def read_data(spec: TrainingSpec) -> Data:
     """Raises DataRejected and BaseUnusable."""
     tokenizer = open_tokenizer(spec.base.source)
+    context = find_context(spec.base.source)
+    if context is not None and context < spec.context_tokens:
+        spec = msgspec.structs.replace(spec, context_tokens=context)
     training, *validation = (
         collect(read_examples(file, spec, tokenizer), spec.folder)
         for file in (spec.training, *spec.validation)

@@ -78,7 +78,8 @@ class TrainingSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``model_id`` names the base in the catalog and ``dialect`` its family's format. Checkpoints and
     results go to ``folder``, what can be computed again from ``base`` to ``cache_dir``. ``catalog``
     are the files that the configuration adds to the catalog. ``threads`` are those of each worker,
-    0 as many as there are CPUs for it."""
+    0 as many as there are CPUs for it. ``context_tokens`` are those of a record that the engine
+    takes; the weights may take fewer."""
 
     job: str
     type: CustomizationType

@@ -5,6 +5,7 @@ A job's files lie in one folder while it runs, closed to others; it is named by 
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ class Specs:
         return TrainingSpec(
             job=arn,
             type=job.type,
-            base=await asyncio.to_thread(self._base, job),
+            base=await asyncio.to_thread(self._base, job, model),
             model_id=job.base_model,
             dialect=model.dialect,
             training=first,
@@ -112,7 +113,7 @@ class Specs:
             cache_dir=str(self.config.cache_dir / "training"),
             key=key,
             parent=os.getpid(),
-            context_tokens=limits.total_tokens,
+            context_tokens=min(limits.total_tokens, self._context(job.engine)),
             threads=self._threads(cpus),
             device=training.device,
             checkpoint_s=training.checkpoint_s,
@@ -128,9 +129,10 @@ class Specs:
         quota = self.book.find_key(key)
         return key if quota is None else quota.name
 
-    def _base(self, job: CustomizationJob) -> BaseWeights:
+    def _base(self, job: CustomizationJob, model: Model) -> BaseWeights:
         """Reads files."""
-        if self.engines.fingerprint(job.engine) != job.base:
+        bound = model.engine_model if model.engine == job.engine else None
+        if self.engines.fingerprint(job.engine, bound) != job.base:
             raise JobRefused(
                 "The weights behind the base model were changed after the job had been created. "
                 "Create it again."
@@ -147,6 +149,11 @@ class Specs:
         # What is computed from one copy of the weights is none of another's.
         fingerprint = f"{job.base}\n{_tell(path, named)}"
         return BaseWeights(source=source, fingerprint=fingerprint, template=template)
+
+    def _context(self, engine: str) -> int:
+        """What the engine is given at most; a server elsewhere does not tell."""
+        config = self.engines.config(engine)
+        return config.context if isinstance(config, Llama) else sys.maxsize
 
     def _data_file(self, source: Source, place: Place) -> DataFile:
         most = self.book.value(place.account, place.region, source.records_quota)
