@@ -36,13 +36,16 @@ class Vllm:
     asked: list[str] = field(default_factory=list[str])
     told: list[str] = field(default_factory=list[str])
     takes_adapters: bool = True
+    pretends: bool = False
+    base: str = "base"
     hold: asyncio.Event | None = None
     hold_answer: asyncio.Event | None = None
     holding: asyncio.Event = field(default_factory=asyncio.Event)
     unloads: asyncio.Event | None = None
 
     async def models(self, _: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "base", "owned_by": "vllm"}]})
+        names = [self.base, *self.loaded]
+        return web.json_response({"data": [{"id": name, "owned_by": "vllm"} for name in names]})
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         model = (await request.json())["model"]
@@ -62,6 +65,8 @@ class Vllm:
         self.told.append(f"load {body['lora_name']}")
         if not self.takes_adapters:
             return web.json_response({"detail": "Not Found"}, status=404)
+        if self.pretends:
+            return web.json_response({"status": "ok"})
         if self.hold is not None:
             self.holding.set()
             await self.hold.wait()
@@ -106,10 +111,11 @@ async def serving(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    at_hand = adapters or AdaptersAtHand({ARN: Adapter("", peft=FILES)})
-    fitting = Fitting(at_hand, ARN, str, "remote")
+    at_hand = adapters or AdaptersAtHand({ARN: Adapter("base", peft=FILES)})
+    fitting = Fitting(at_hand, ARN, lambda: "base", "remote")
     lora_dir = None if folder is None else str(folder)
-    config = OpenAI(url=f"http://127.0.0.1:{site.port}/v1", timeout_s=5, lora_dir=lora_dir)
+    url = f"http://127.0.0.1:{site.port}/v1"
+    config = OpenAI(url=url, model="base", timeout_s=5, lora_dir=lora_dir)
     try:
         engine = OpenAIEngine("remote", config, fitting=fitting)
         yield server, engine
@@ -165,6 +171,27 @@ async def test_a_server_that_takes_no_adapters_answers_nothing(tmp_path: Path) -
             await collect(engine)
         assert server.asked == []
         assert os.listdir(tmp_path) == []
+
+
+async def test_a_server_that_says_it_took_an_adapter_and_has_none_answers_nothing(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path) as (server, engine):
+        server.pretends = True
+        with pytest.raises(EngineFailed, match="took an adapter, and lists none"):
+            await collect(engine)
+        assert server.asked == []
+
+
+async def test_a_server_with_other_weights_is_given_no_adapter(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, engine):
+        await collect(engine)
+        # Started anew, with another model behind it.
+        server.loaded.clear()
+        server.base = "other"
+        with pytest.raises(EngineFailed, match="other weights than 'base'"):
+            await collect(engine)
+        assert server.told == [f"load {NAME}"]
 
 
 async def test_that_a_server_takes_no_adapters_shows_before_anybody_asks(tmp_path: Path) -> None:
@@ -268,7 +295,7 @@ async def test_what_a_killed_gateway_left_is_removed(tmp_path: Path) -> None:
 async def test_an_adapter_that_cannot_be_opened_is_not_asked_for_as_the_base(
     tmp_path: Path,
 ) -> None:
-    adapters = AdaptersAtHand({ARN: Adapter("", peft=FILES)}, closed="Its key is disabled.")
+    adapters = AdaptersAtHand({ARN: Adapter("base", peft=FILES)}, closed="Its key is disabled.")
     async with serving(tmp_path, adapters) as (server, engine):
         with pytest.raises(EngineNotReady, match="Its key is disabled"):
             await collect(engine)
@@ -276,7 +303,7 @@ async def test_an_adapter_that_cannot_be_opened_is_not_asked_for_as_the_base(
 
 
 async def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path) -> None:
-    adapters = AdaptersAtHand({ARN: Adapter("", peft={"../escaped": b"x"})})
+    adapters = AdaptersAtHand({ARN: Adapter("base", peft={"../escaped": b"x"})})
     async with serving(tmp_path / "in", adapters) as (_, engine):
         with pytest.raises(EngineFailed, match="not the name of a file"):
             await collect(engine)

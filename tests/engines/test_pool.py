@@ -19,6 +19,7 @@ HI = Generation(turns=(Turn("user", (Text("Hi"),)),), max_tokens=1)
 
 
 ONE, TWO = custom_arn("one"), custom_arn("two")
+REMOTE = custom_arn("remote")
 
 
 def pool_of(cache_dir: Path, memory_mib: int = 1024, **configs: EngineConfig) -> EnginePool:
@@ -166,9 +167,10 @@ async def fitted(tmp_path: Path) -> AsyncGenerator[EnginePool]:
         "aws": Upstream(region="eu-west-1", model="m"),
         "vectors": Onnx(model="all-minilm-l6-v2"),
         "remote": OpenAI(url="http://127.0.0.1:9/v1", model="m"),
+        "unnamed": OpenAI(url="http://127.0.0.1:9/v1", lora_dir=str(tmp_path)),
     }
     known = {custom_arn(str(number)): Adapter("") for number in range(80)}
-    adapters = AdaptersAtHand({ONE: Adapter(""), TWO: Adapter(""), **known})
+    adapters = AdaptersAtHand({ONE: Adapter(""), TWO: Adapter(""), REMOTE: Adapter("m"), **known})
     pool = EnginePool(configs, cache_dir=tmp_path, memory_mib=64, adapters=adapters)
     yield pool
     await pool.close()
@@ -193,7 +195,23 @@ async def test_engines_that_take_no_adapters_say_so(fitted: EnginePool, name: st
 
 async def test_a_server_without_a_folder_for_adapters_names_the_setting(fitted: EnginePool):
     with pytest.raises(EngineFailed, match="lora_dir"):
-        await fitted.get("remote", None, None, ONE)
+        await fitted.get("remote", None, None, REMOTE)
+
+
+async def test_a_server_whose_weights_have_no_name_takes_no_adapter(fitted: EnginePool):
+    for arn in (ONE, REMOTE):
+        with pytest.raises(EngineFailed, match=r"'unnamed' cannot serve custom models.* model of"):
+            await fitted.get("unnamed", None, None, arn)
+    # A binding may name them, too.
+    engine = await fitted.get("unnamed", "m", None, REMOTE)
+    assert engine.served_by == "openai/m+remote"
+
+
+async def test_an_adapter_for_other_weights_at_a_server_is_refused(fitted: EnginePool):
+    with pytest.raises(EngineFailed, match="on 'm', which 'other' is not"):
+        await fitted.get("unnamed", "other", None, REMOTE)
+    assert [fitted.fingerprint("unnamed", model) for model in (None, "m")] == ["", "m"]
+    assert fitted.fingerprint("remote") == "m"
 
 
 async def test_a_custom_model_that_is_gone_has_no_engine(fitted: EnginePool):
@@ -229,7 +247,7 @@ async def test_a_dropped_adapter_leaves_the_others(fitted: EnginePool):
 
 async def test_a_dropped_adapter_answers_first_what_it_was_asked(tmp_path: Path):
     remote = OpenAI(url="http://127.0.0.1:9/v1", model="m", lora_dir=str(tmp_path))
-    adapters = AdaptersAtHand({ONE: Adapter("")})
+    adapters = AdaptersAtHand({ONE: Adapter("m")})
     configs: dict[str, EngineConfig] = {"remote": remote}
     pool = EnginePool(configs, cache_dir=tmp_path, memory_mib=64, adapters=adapters)
     one = await pool.get("remote", None, None, ONE)
@@ -272,7 +290,7 @@ async def test_engines_of_custom_models_that_answer_are_not_given_up(
 ):
     monkeypatch.setattr("outcrop.engines.pool._MOST_FITTED", 1)
     remote = OpenAI(url="http://127.0.0.1:9/v1", model="m", lora_dir=str(tmp_path))
-    adapters = AdaptersAtHand({ONE: Adapter(""), TWO: Adapter("")})
+    adapters = AdaptersAtHand({ONE: Adapter("m"), TWO: Adapter("m")})
     configs: dict[str, EngineConfig] = {"remote": remote}
     pool = EnginePool(configs, cache_dir=tmp_path, memory_mib=64, adapters=adapters)
     one = await pool.get("remote", None, None, ONE)

@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from customizations_under_test import (
     BASE_ARN,
     EXPRESS,
@@ -19,11 +20,16 @@ from customizations_under_test import (
 from gguf_files import write_gguf
 from in_process import REGION
 from kms_requests import make_key, owned
+from sqlalchemy import event
 from statements import ACCOUNT, OTHER, allow, document
 
 from outcrop.config import Binding, Llama, ModelAccess as AccessConfig, OpenAI, Scripted, Training
 from outcrop.quotas.book import CUSTOM_MODELS, CUSTOMIZATION_JOBS
+from outcrop.services.bedrock import customization_jobs
 from outcrop.services.bedrock.customization.kinds import CUSTOMIZE
+from outcrop.services.bedrock.customization_requests import JobRequest, check_request
+from outcrop.services.call import Call
+from outcrop.services.idempotency import remember
 
 SERVICES = ("lambda.amazonaws.com", "bedrock.amazonaws.com")
 TRAINED_BASES = [
@@ -142,6 +148,29 @@ async def test_what_is_not_done_here_is_refused_by_name(
     code, message = await bench.refusal(**params)
     assert (code, reason in message) == ("ValidationException", True), message
     await nothing_is_left(bench)
+
+
+@pytest.mark.parametrize(
+    "member",
+    ["jobName", "customModelName", "roleArn", "baseModelIdentifier", "trainingDataConfig",
+     "outputDataConfig"],
+)  # fmt: skip
+async def test_a_member_that_every_job_needs_is_asked_for(bench: Bench, member: str) -> None:
+    code, message = await bench.refusal(**{member: None})
+    assert (code, member in message) == ("ValidationException", True), message
+    await nothing_is_left(bench)
+
+
+@pytest.mark.parametrize("member", ["customizationType", "hyperParameters", "validationDataConfig"])
+async def test_a_member_that_has_a_default_may_be_left_out(bench: Bench, member: str) -> None:
+    """The documents count them among those that are needed at least, and leave them out (C-21)."""
+    validators = {"validators": [{"s3Uri": "s3://bucket/validation.jsonl"}]}
+    whole = {"customizationType": "FINE_TUNING", "validationDataConfig": validators}
+    await bench.create(**{**whole, member: None})
+    found = await bench.get()
+    assert found["customizationType"] == "FINE_TUNING"
+    assert found["hyperParameters"].keys() == HYPERPARAMETERS.keys()
+    assert ("validationDataConfig" in found) == (member != "validationDataConfig")
 
 
 async def test_a_list_of_no_validators_is_no_validation_data(bench: Bench) -> None:
@@ -324,6 +353,53 @@ async def test_a_request_that_comes_again_is_answered_as_before(bench: Bench) ->
     assert (code, "clientRequestToken" in message) == ("ConflictException", True)
 
 
+async def test_a_request_that_comes_again_while_it_is_checked_is_answered_as_the_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that an SDK sends again, since it waited too long for the first."""
+    token = {"clientRequestToken": "again"}
+    made: list[str] = []
+
+    async def check(call: Call, params: Mapping[str, Any]) -> JobRequest:
+        checked = await check_request(call, params)
+        if not made:
+            made.append("")
+            made.append(await bench.create(**token))
+        return checked
+
+    monkeypatch.setattr(customization_jobs, "check_request", check)
+    assert await bench.create(**token) == made[1]
+    assert await bench.submitted(CUSTOMIZE) == [made[1]]
+    assert len(await bench.grants()) == 1
+
+
+async def test_a_job_whose_commit_is_cut_off_keeps_its_grant(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making = asyncio.ensure_future(bench.create(clientRequestToken="cut-off"))
+    cut: list[str] = []
+
+    async def remembering(*args: Any) -> None:
+        await remember(*args)
+        cut.append("soon")
+
+    def cut_off(_connection: sa.Connection) -> None:
+        if cut == ["soon"]:
+            cut.append("off")
+            making.cancel()
+
+    monkeypatch.setattr(customization_jobs, "remember", remembering)
+    event.listen(sa.Engine, "commit", cut_off)
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await making
+    finally:
+        event.remove(sa.Engine, "commit", cut_off)
+    assert cut == ["soon", "off"]
+    jobs = await bench.submitted(CUSTOMIZE)
+    assert len(await bench.grants()) == len(jobs)
+
+
 @pytest.mark.parametrize(
     ("member", "tags", "code"),
     [
@@ -413,6 +489,24 @@ async def test_a_file_whose_positions_are_scaled_is_refused_with_a_way_out(
     async with open_bench(named, monkeypatch, **settings) as bench:
         await bench.create()
         assert (await bench.record()).record.engine == "scaled"
+
+
+@pytest.mark.parametrize(("named", "bound"), [(None, None), ("m", None), ("m", "n"), (None, "n")])
+async def test_weights_behind_another_server_are_told_by_the_name_it_has_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None, bound: str | None
+) -> None:
+    settings: dict[str, Any] = {
+        "engines": {"script": Scripted(), "far": OpenAI(url="http://127.0.0.1:9/v1", model=named)},
+        "bind": (Binding(pattern="*", engine="far", model=bound),),
+        "training": Training(bases={"far": "/models/base"}),
+    }
+    async with open_bench(tmp_path, monkeypatch, **settings) as bench:
+        if named or bound:
+            await bench.create()
+            assert (await bench.record()).record.base == (bound or named)
+        else:
+            code, message = await bench.refusal()
+            assert (code, "setting model" in message) == ("ValidationException", True)
 
 
 @pytest.mark.parametrize("bases", [{}, {"far": "/models/base"}])

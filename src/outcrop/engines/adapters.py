@@ -11,7 +11,8 @@ class NoAdapter(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AdapterFacts:
-    """``base`` is the fingerprint of the weights it was trained on, and works with alone."""
+    """``base`` is the fingerprint of the weights it was trained on, and works with alone: of a
+    model file, or the name that an OpenAI-compatible server has for them."""
 
     name: str
     base: str

@@ -59,7 +59,7 @@ class Builder:
         """The engine ``name``, which is called ``label`` where there are several. Raises
         EngineError, also where the adapter is not there or is for other weights."""
         label = label or name
-        fitting = await self._fit(name, label, adapter)
+        fitting = await self._fit(name, config, label, adapter)
         made = await engine_class(config)
         try:
             match config:
@@ -76,9 +76,13 @@ class Builder:
         except ConfigError as error:
             raise EngineFailed(str(error)) from error
 
-    def fingerprint(self, name: str) -> str:
-        """Tells the model file of an embedded engine from any other. Raises what ``get`` does."""
-        config = self.config(name)
+    def fingerprint(self, name: str, model: str | None = None) -> str:
+        """Tells the weights behind an engine from others: by the model file of an embedded one, by
+        the name that an OpenAI-compatible server has for them; empty where nothing is known. Raises
+        what ``get`` does. Reads the file where it was changed."""
+        config = self.config(name, model)
+        if isinstance(config, OpenAI):
+            return config.model or ""
         if not isinstance(config, Llama | Onnx):
             return ""
         if isinstance(config, Llama) and (path := _own_file(config.model)) is not None:
@@ -109,14 +113,24 @@ class Builder:
             return str(error)
         return ""
 
-    async def _fit(self, name: str, label: str, adapter: str | None) -> Fitting | None:
+    async def _fit(
+        self, name: str, config: EngineConfig, label: str, adapter: str | None
+    ) -> Fitting | None:
         if adapter is None:
             return None
-        if not isinstance(self.config(name), Llama | OpenAI | Scripted):
+        if not isinstance(config, Llama | OpenAI | Scripted):
             raise EngineFailed(f"engine {name!r} cannot take the adapters of custom models")
         if self._adapters is None:
             raise EngineFailed("no adapters of custom models are kept here")
-        fitting = Fitting(self._adapters, adapter, functools.partial(self.fingerprint, name), label)
+        model = config.model if isinstance(config, OpenAI) else None
+        if isinstance(config, OpenAI) and model is None:
+            raise EngineFailed(
+                f"engine {name!r} cannot serve custom models: nothing tells which weights are "
+                "behind it. The setting model of its configuration is to name them as its server "
+                "does"
+            )
+        base = functools.partial(self.fingerprint, name, model)
+        fitting = Fitting(self._adapters, adapter, base, label)
         await fitting.facts()
         return fitting
 

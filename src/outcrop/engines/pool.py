@@ -174,9 +174,11 @@ class EnginePool:
     def give_back(self, name: str) -> None:
         self._taken.discard(name)
 
-    def fingerprint(self, name: str) -> str:
-        """Tells the model file of an embedded engine from any other. Raises what ``get`` does."""
-        return self._builder.fingerprint(name)
+    def fingerprint(self, name: str, model: str | None = None) -> str:
+        """Tells the weights behind an engine from others: by the model file of an embedded one, by
+        the name that an OpenAI-compatible server has for them; empty where nothing is known. Raises
+        what ``get`` does."""
+        return self._builder.fingerprint(name, model)
 
     def weights(self, name: str) -> tuple[Path, str | None]:
         """The model file of an engine of llama.cpp, and the chat format of ours that it uses in

@@ -17,6 +17,7 @@ from typing import Final
 
 from outcrop.engines.fitting import Fitting
 from outcrop.engines.openai.http import Client
+from outcrop.engines.openai.peers import ModelList
 from outcrop.engines.protocol import EngineError, EngineFailed, EngineNotReady
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,13 @@ _UNLOAD_S: Final = 5.0
 
 
 class LoadedAdapter:
-    """``model`` is what the server calls it by. A custom model never changes, so that a server that
-    has its name has its weights, unless another put them there: what is found is replaced."""
+    """``model`` is what the server calls it by, ``base`` what it calls the weights below. A custom
+    model never changes, so that a server that has its name has its weights, unless another put them
+    there: what is found is replaced. A server is believed only what it lists."""
 
-    def __init__(self, engine: str, client: Client, fitting: Fitting, folder: str | None) -> None:
+    def __init__(
+        self, engine: str, client: Client, fitting: Fitting, folder: str | None, base: str | None
+    ) -> None:
         if folder is None:
             raise EngineFailed(
                 f"engine {engine!r} cannot serve custom models: the setting lora_dir of its "
@@ -39,6 +43,7 @@ class LoadedAdapter:
         self.model = f"outcrop-{fitting.id}"
         self._client = client
         self._fitting = fitting
+        self._base = base
         self._folder = Path(folder)
         self._loading = asyncio.Lock()
         self._loads = 0
@@ -52,9 +57,7 @@ class LoadedAdapter:
             if self._closed:
                 raise EngineNotReady(f"engine {self._fitting.engine!r} is shutting down")
             if self._loads <= after:
-                await self._fitting.facts()
-                files = await self._fitting.read_peft()
-                await self._offer(files)
+                await self._load()
                 self._loads += 1
             return self._loads
 
@@ -74,6 +77,24 @@ class LoadedAdapter:
         except EngineError as error:
             # It is gone, or has forgotten the adapter: either way it has it no more.
             log.info("engine %r did not unload %s: %s", self._fitting.engine, self.model, error)
+
+    async def _load(self) -> None:
+        engine = self._fitting.engine
+        await self._fitting.facts()
+        if self._base not in await self._listed():
+            raise EngineFailed(
+                f"the server of engine {engine!r} has other weights than {self._base!r}, which the "
+                f"custom model {self._fitting.name} was trained on"
+            )
+        await self._offer(await self._fitting.read_peft())
+        if self.model not in await self._listed():
+            raise EngineFailed(
+                f"the server of engine {engine!r} says that it took an adapter, and lists none"
+            )
+
+    async def _listed(self) -> set[str]:
+        listed = await self._client.get(f"{self._client.url}/models", ModelList)
+        return {each.id for each in listed.data}
 
     async def _offer(self, files: Mapping[str, bytes]) -> None:
         folder = self._folder / f"{_PREFIX}{secrets.token_hex(8)}"

@@ -58,7 +58,9 @@ class OpenAIEngine:
         self._config = config
         self._client = Client(name, config)
         self._adapter = (
-            LoadedAdapter(name, self._client, fitting, config.lora_dir) if fitting else None
+            LoadedAdapter(name, self._client, fitting, config.lora_dir, self._model)
+            if fitting
+            else None
         )
         self._gate = Gate(name, running=config.queue, waiting=0)
         self._peer: peers.Peer | None = None

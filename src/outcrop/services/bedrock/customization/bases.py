@@ -76,7 +76,12 @@ def _require_trainable(call: Call, base: Model) -> str:
                 "the model to an engine of llama.cpp, or tell where the weights behind an "
                 "OpenAI-compatible one are ([training] bases)."
             )
-        fingerprint = call.engines.fingerprint(engine)
+        fingerprint = call.engines.fingerprint(engine, base.engine_model)
+        if not fingerprint:
+            raise ValidationException(
+                f"{refused}: nothing tells which weights are behind its engine {engine!r}. The "
+                "setting model of the engine's configuration is to name them as its server does."
+            )
         scaled = _find_scaled_positions(call, engine)
     except EngineError as error:
         raise ValidationException(f"{refused} now: {error}") from error
