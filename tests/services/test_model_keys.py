@@ -1,8 +1,9 @@
 """The keys that custom models are encrypted with: what their makers must be allowed, what Bedrock
 and nobody else may by its grant, and when a model can no longer be opened."""
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ from outcrop.services.bedrock.customization.keys import (
 )
 from outcrop.services.call import RawAnswer
 from outcrop.services.service_callers import service_caller
+from outcrop.stores.kms_records import KmsGrant
 from outcrop.stores.model_records import CustomModel, DataKey, TrainedAdapter
+from outcrop.stores.resources import Change
 
 SEED = Path(__file__).resolve().parents[2] / "../shared/seed-examples"
 BUILDER = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "kms:CreateGrant"]
@@ -261,6 +264,30 @@ async def test_the_grant_is_retired_with_its_model_and_no_other(
     assert [grant["GrantId"] for grant in await grants_of(admin, key)] == [other.grant]
     with pytest.raises(KeyUnavailable):
         await opened(inside, data_key)
+
+
+async def test_whoever_leaves_while_the_grant_is_made_leaves_none(
+    inside: Inside, admin: Client
+) -> None:
+    key = await make_key(admin)
+    making = asyncio.ensure_future(made(inside, admin, key))
+
+    granted: list[str] = []
+
+    def cut_off(changes: Sequence[Change]) -> None:
+        new = [each.place.name for each in changes if each.type is KmsGrant and each.item]
+        if new:
+            granted.extend(new)
+            making.cancel()
+
+    async def nothing() -> None:
+        """Nobody else writes."""
+
+    inside.deployment.state.stores.resources.listen("kms", cut_off, nothing)
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert len(granted) == 1
+    assert await grants_of(admin, key) == []
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,12 @@ async def create_model_customization_job(call: Call, params: Any) -> dict[str, A
     if replayed is not None:
         return replayed
     request = await check_request(call, params)
-    async with call.stores.resources.reading() as view:
-        await require_room(view, call, request)
+    async with call.stores.resources.writing() as transaction:
+        # The same request may have been answered meanwhile: the room it took is its own.
+        replayed = await replay(transaction, call, params)
+        if replayed is not None:
+            return replayed
+        await require_room(transaction, call, request)
     data_key = await make_data_key(call, request.arn, request.customer_key)
     try:
         return await _add(call, params, request, data_key)
@@ -130,8 +134,9 @@ async def _drop(call: Call, data_key: DataKey) -> None:
 
 
 async def _is_there(call: Call, arn: str) -> bool:
-    async with call.stores.resources.reading() as view:
-        return await view.find_arn(CustomizationJob, arn) is not None
+    """Writers wait for a commit that somebody was cancelled in, readers would not."""
+    async with call.stores.resources.writing() as transaction:
+        return await transaction.find_arn(CustomizationJob, arn) is not None
 
 
 def _passes(item: Item[CustomizationJob], filters: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ It is made as the caller, through Bedrock, and opened later as Bedrock: by a gra
 this one job and this one encryption context. The plain key is never kept.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -87,18 +88,14 @@ async def make_data_key(call: Call, context_arn: str, customer_key: str | None) 
             CiphertextBlob=ciphertext,
             EncryptionContext=context,
         )
-    granted = await _ask(
-        call,
-        "CreateGrant",
-        KeyId=key_arn,
-        GranteePrincipal=BEDROCK,
-        RetiringPrincipal=BEDROCK,
-        Operations=["Decrypt"],
-        Constraints={"EncryptionContextEquals": context, "SourceArn": context_arn},
-    )
-    return DataKey(
-        kms_key=key_arn, ciphertext=ciphertext, context=context_arn, grant=granted["GrantId"]
-    )
+    granting = asyncio.create_task(_grant(call, key_arn, context_arn))
+    try:
+        grant = await asyncio.shield(granting)
+    except asyncio.CancelledError:
+        # Whoever waited is gone. What KMS was asked for it does all the same.
+        await _take_back(call, granting, key_arn, context_arn)
+        raise
+    return DataKey(kms_key=key_arn, ciphertext=ciphertext, context=context_arn, grant=grant)
 
 
 async def open_data_key(background: Background, data_key: DataKey) -> bytes:
@@ -132,6 +129,35 @@ async def drop_data_key(background: Background, data_key: DataKey) -> None:
             raise
         # Revoked before, or gone with its key; or the key's policy forbids to retire it.
         log.info("the grant for %s was not retired: %s", data_key.context, error.message)
+
+
+async def _grant(call: Call, key_arn: str, context_arn: str) -> str:
+    """Its ID."""
+    granted = await _ask(
+        call,
+        "CreateGrant",
+        KeyId=key_arn,
+        GranteePrincipal=BEDROCK,
+        RetiringPrincipal=BEDROCK,
+        Operations=["Decrypt"],
+        Constraints={
+            "EncryptionContextEquals": {CONTEXT: context_arn},
+            "SourceArn": context_arn,
+        },
+    )
+    return granted["GrantId"]
+
+
+async def _take_back(
+    call: Call, granting: "asyncio.Task[str]", key_arn: str, context_arn: str
+) -> None:
+    await asyncio.wait([granting])
+    if granting.cancelled() or granting.exception() is not None:
+        return
+    data_key = DataKey(
+        kms_key=key_arn, ciphertext=b"", context=context_arn, grant=granting.result()
+    )
+    await drop_data_key(call.observing.background, data_key)
 
 
 async def _checked(call: Call, customer_key: str) -> str:
