@@ -5,7 +5,7 @@ import io
 import os
 import warnings
 import zipfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tiny_bases import write_base
 from training_data import spec_of
 
 from outcrop.security.sealed_files import open_file
+from outcrop.services.bedrock.customization.hyperparameters import settings_of
 from outcrop.training.datasets import read_examples
 from outcrop.training.libraries import Libraries, load_libraries
 from outcrop.training.runner import run_training
@@ -210,6 +211,24 @@ async def test_a_run_that_is_stopped_leaves_its_checkpoint_alone(
     assert isinstance(last, Stopped)
     assert last.tokens > 0
     assert [path.name for path in spec_folder(spec).iterdir()] == [CHECKPOINT]
+
+
+@pytest.mark.parametrize(("warmup", "share"), [({}, 1), ({"learningRateWarmupSteps": "3"}, 1 / 4)])
+async def test_the_first_step_goes_as_far_as_its_warm_up_lets_it(
+    base: Path, tmp_path: Path, warmup: Mapping[str, str], share: float
+) -> None:
+    """The first step of AdamW moves a weight by the learning rate, whatever its gradient; those of
+    the second matrices begin at nothing. A job asks for no warm-up by default."""
+    asked = {"epochCount": "1", "batchSize": "72", "learningRate": "0.005", **warmup}
+    settings = settings_of(asked, rank=16, alpha=32)
+    spec = job(base, tmp_path / "job", settings=settings, validation=())
+    last = (await run(spec))[-1]
+    assert isinstance(last, Trained), last
+    assert [row[0] for row in rows(spec, TRAINING_METRICS)] == [1]
+    tensors = load_libraries().tensors.load(peft_files(spec).read("adapter_model.safetensors"))
+    moved = [tensor.abs().max().item() for name, tensor in tensors.items() if "lora_B" in name]
+    assert len(moved) == 7 * 2
+    assert moved == pytest.approx([share * 0.005] * len(moved), rel=0.01)
 
 
 @pytest.mark.parametrize("validated", [True, False])
