@@ -15,8 +15,8 @@ from outcrop.training.bases import (
     dequantized,
     dequantized_folder,
     load_base,
-    note_contents,
 )
+from outcrop.training.kept_folders import note_contents
 from outcrop.training.libraries import load_libraries
 from outcrop.training.spec import BaseWeights, TrainingSpec
 

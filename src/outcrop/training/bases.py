@@ -1,10 +1,7 @@
 """The weights that a run trains on. A GGUF file is dequantized once, to the values that llama.cpp
 computes with, and shared by all jobs on it: reading it takes half a minute."""
 
-import fcntl
 import hashlib
-import os
-import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ import msgspec
 
 from outcrop.engines.gguf import GgufError
 from outcrop.training.checkpoints import write_whole
+from outcrop.training.kept_folders import find_kept, hold, made_once, note_contents, prune
 from outcrop.training.libraries import Libraries
 from outcrop.training.rope import find_scaled_positions
 from outcrop.training.spec import TrainingSpec
@@ -23,8 +21,6 @@ _FORM: Final = 1
 """Another one where what is written into a folder changes."""
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = "model.safetensors"
-CONTENTS: Final = "contents.json"
-"""Of a folder that is whole: the sizes of its other files."""
 # What Transformers notes of where a model came from; the weights are plain numbers now.
 _ORIGIN: Final = ("quantization_config", "_name_or_path")
 
@@ -86,6 +82,10 @@ class Base:
 def load_base(spec: TrainingSpec, libraries: Libraries, hardware: Hardware) -> Base:
     """Raises BaseBroken."""
     folder = _dequantized_where_apt(spec, libraries)
+    used = folder or Path(spec.base.source)
+    if used.parent == _kept(spec):
+        hold(used)
+    prune(_kept(spec))
     try:
         model = libraries.transformers.AutoModelForCausalLM.from_pretrained(
             folder or spec.base.source, dtype=hardware.dtype, attn_implementation="sdpa"
@@ -108,12 +108,15 @@ def _dequantized_where_apt(spec: TrainingSpec, libraries: Libraries) -> Path | N
 def dequantized_folder(spec: TrainingSpec) -> Path:
     """Where it is or would be."""
     name = hashlib.sha256(f"{_FORM}\n{spec.base.fingerprint}".encode()).hexdigest()[:32]
-    return Path(spec.cache_dir) / "dequantized" / name
+    return _kept(spec) / name
+
+
+def _kept(spec: TrainingSpec) -> Path:
+    return Path(spec.cache_dir) / "dequantized"
 
 
 def find_dequantized(spec: TrainingSpec) -> Path | None:
-    folder = dequantized_folder(spec)
-    return folder if is_whole(folder) else None
+    return find_kept(dequantized_folder(spec))
 
 
 def dequantized(spec: TrainingSpec, libraries: Libraries) -> Path:
@@ -136,23 +139,6 @@ def _require_plain_positions(file: Path) -> None:
         raise BaseBroken(f"{scaled}.")
 
 
-@contextmanager
-def made_once(folder: Path) -> Generator[Path | None]:
-    """Another folder to be filled, which takes the place of ``folder`` at the end; None where that
-    is whole. What it holds is to be noted."""
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(folder.with_name(f"{folder.name}.lock")):
-        if is_whole(folder):
-            yield None
-            return
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.mkdir(mode=0o700)
-        yield partial
-        partial.replace(folder)
-
-
 def _dequantize(file: Path, folder: Path, libraries: Libraries) -> None:
     try:
         model = libraries.transformers.AutoModelForCausalLM.from_pretrained(
@@ -171,25 +157,3 @@ def _dequantize(file: Path, folder: Path, libraries: Libraries) -> None:
         if seen.setdefault(tensor.data_ptr(), name) == name:
             tensors[name] = tensor.contiguous()
     libraries.tensors.save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
-
-
-def note_contents(folder: Path) -> None:
-    """All its files belong to it, and it is whole while they have their sizes."""
-    sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
-    write_whole(folder / CONTENTS, msgspec.json.encode(sizes))
-
-
-def is_whole(folder: Path) -> bool:
-    try:
-        sizes = msgspec.json.decode((folder / CONTENTS).read_bytes(), type=dict[str, int])
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, msgspec.DecodeError):
-        return False
-
-
-@contextmanager
-def _alone(lock: Path) -> Generator[None]:
-    """Who comes second waits until the first is done; the kernel frees it of one that dies."""
-    with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -8,14 +8,8 @@ from typing import Final
 
 import msgspec
 
-from outcrop.training.bases import (
-    CONTENTS,
-    dequantized,
-    dequantized_folder,
-    find_dequantized,
-    made_once,
-    note_contents,
-)
+from outcrop.training.bases import dequantized, dequantized_folder, find_dequantized
+from outcrop.training.kept_folders import made_once, note_contents, sizes_of
 from outcrop.training.libraries import Libraries
 from outcrop.training.spec import TrainingSpec
 
@@ -42,11 +36,7 @@ def weights_of(spec: TrainingSpec, libraries: Libraries) -> Weights:
     folder = dequantized(spec, libraries) if is_file else source
     if not folder.is_dir():
         return Weights()
-    files = {
-        file.name: file.stat().st_size
-        for file in folder.iterdir()
-        if file.is_file() and file.name != CONTENTS
-    }
+    files = sizes_of(folder)
     return Weights(str(folder), files, is_dequantized=is_file)
 
 
@@ -58,12 +48,11 @@ def read_piece(file: Path, offset: int) -> bytes:
 
 def place_base(spec: TrainingSpec, weights: Weights, read: Read, cache: Path) -> TrainingSpec:
     """The specification as it holds on this node, whose own cache is ``cache``. Raises OSError."""
-    source = Path(spec.base.source)
-    if not weights.files or source.is_dir() or find_dequantized(spec) is not None:
+    if not weights.files or _is_here(spec, weights):
         return spec
     placed = msgspec.structs.replace(spec, cache_dir=str(cache))
     folder = dequantized_folder(placed)
-    with made_once(folder) as partial:
+    with made_once(folder, weights.files) as partial:
         if partial is not None:
             for name, size in weights.files.items():
                 _fetch(partial / name, size, lambda offset, name=name: read(name, offset))
@@ -72,6 +61,16 @@ def place_base(spec: TrainingSpec, weights: Weights, read: Read, cache: Path) ->
         return placed
     base = msgspec.structs.replace(spec.base, source=str(folder))
     return msgspec.structs.replace(placed, base=base)
+
+
+def _is_here(spec: TrainingSpec, weights: Weights) -> bool:
+    """Files of the gateway's sizes, where the gateway has them: others were never copied whole, or
+    are another copy."""
+    folder = find_dequantized(spec) if weights.is_dequantized else Path(spec.base.source)
+    try:
+        return folder is not None and sizes_of(folder) == weights.files
+    except OSError:
+        return False
 
 
 def _fetch(file: Path, size: int, read: Callable[[int], bytes]) -> None:
