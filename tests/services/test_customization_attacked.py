@@ -88,6 +88,18 @@ async def test_a_model_whose_commit_is_cut_off_keeps_its_files(bench: Bench) -> 
     assert (folder / "adapter.gguf.sealed").read_bytes() == b"gguf"
 
 
+async def test_files_that_a_killed_attempt_had_put_go_with_its_stopped_job(bench: Bench) -> None:
+    """It was killed between the files and the commit, and stopped before it was taken up again."""
+    arn = await bench.create("waits")
+    job = await bench.training(arn)
+    folder = bench.data / "artifacts" / job.model_arn.rpartition("/")[2]
+    folder.mkdir(parents=True)
+    (folder / "adapter.gguf.sealed").write_bytes(b"gguf")
+    await bench.stop(arn)
+    assert (await bench.ended(arn)).status == "Stopped"
+    assert not folder.exists()
+
+
 async def test_a_kms_that_fails_by_itself_ends_no_job_and_leaves_no_grant(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

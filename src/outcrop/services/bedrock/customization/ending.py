@@ -88,11 +88,15 @@ class Ending:
     async def clean_up(self, item: Job) -> None:
         """After the end. What the role cannot take away in its network is its owner's to take."""
         arn = arn_of(item)
+        has_model = item.record.status == "Completed"
+        if not has_model:
+            # An attempt that was killed may have put the model's files there already.
+            await self.artifacts.remove(job_id(item.record.model_arn))
         await asyncio.to_thread(_remove, folder_of(self.data_dir, arn))
         if item.record.subnets:
             role = RoleInUse(self.stores, ServiceRole(item.record.role_arn, arn))
             await close_interface(self.background, self.stores, role, item)
-        if item.record.status in ("Failed", "Stopped"):
+        if not has_model:
             await drop_data_key(self.background, item.record.data_key)
 
     async def forget(self, arn: str) -> None:
