@@ -42,7 +42,8 @@ class OpenAI(
 ):
     """Any OpenAI-compatible server (vLLM, Ray Serve LLM, Ollama, TGI). ``url`` ends in ``/v1``.
     ``lora_dir`` is a folder that the server sees too: through it go the adapters of custom models,
-    to a server that loads LoRA while it runs (vLLM)."""
+    to a server that loads LoRA while it runs (vLLM). They lie there unsealed while it does: it is
+    to be in memory, which nothing but ``outcrop doctor`` looks at."""
 
     url: str
     model: str | None = None

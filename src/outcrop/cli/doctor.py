@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import typer
 
-from outcrop.cli import doctor_records, doctor_training
+from outcrop.cli import doctor_adapters, doctor_records, doctor_training
 from outcrop.cli.endpoints import read_endpoints
 from outcrop.cli.findings import Finding
 from outcrop.cli.options import ConfigOption, DataDirOption, plain_errors, read_config
@@ -191,4 +191,5 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     _redis,
     *doctor_records.CHECKS,
     *doctor_training.CHECKS,
+    *doctor_adapters.CHECKS,
 )

@@ -1,6 +1,7 @@
 """What engines load of custom models: sealed files, opened with their data key into memory.
 
-No plain byte is written to a disk, and the key is gone once the file is open.
+No plain byte is written to a disk here, and the key is gone once the file is open. Engines that
+hand files to a server put them into its ``lora_dir``.
 """
 
 import asyncio
