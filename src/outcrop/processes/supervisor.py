@@ -87,6 +87,7 @@ class Supervisor(Generic[Endpoint]):
         self._starting: asyncio.Task[Endpoint] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._ending = asyncio.Lock()
+        self._stops = set[asyncio.Task[None]]()
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._crashes = 0
         self._not_before = 0.0
@@ -124,12 +125,17 @@ class Supervisor(Generic[Endpoint]):
                 )
             self._starting = asyncio.create_task(self._start(delay_s))
             self._starting.add_done_callback(self._started)
+        starting = self._starting
         try:
             # Shielded: a request that gives up must not end the start others wait for.
             async with asyncio.timeout(self._wait_s):
-                return await asyncio.shield(self._starting)
+                return await asyncio.shield(starting)
         except TimeoutError as error:
             raise ProcessNotReady(f"{self._name} is still starting") from error
+        except asyncio.CancelledError as error:
+            if not starting.cancelled() or _is_cancelled():
+                raise
+            raise ProcessNotReady(f"{self._name} was ended before it was ready") from error
 
     async def settle(self) -> None:
         """Called when a connection was lost: gives a dying process the time to be seen as dead."""
@@ -137,11 +143,20 @@ class Supervisor(Generic[Endpoint]):
             await asyncio.wait([self._watching], timeout=_SETTLE_S)
 
     async def stop(self) -> None:
-        """End the process, which may be started again by the next ``endpoint``."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.wait([self._starting])
+        """End the process, which may be started again by the next ``endpoint``. Also where the
+        caller gives up waiting."""
+        # From here on who asks begins a start of its own, which waits for the end of this one.
+        starting, self._starting = self._starting, None
+        stopping = asyncio.create_task(self._stop(starting))
+        self._stops.add(stopping)
+        stopping.add_done_callback(self._stops.discard)
+        await asyncio.shield(stopping)
+
+    async def _stop(self, starting: asyncio.Task[Endpoint] | None) -> None:
         async with self._ending:
+            if starting is not None:
+                starting.cancel()
+                await asyncio.wait([starting])
             process, watching = self._process, self._watching
             self._process = self._endpoint = self._watching = None
             if watching is not None:
@@ -151,7 +166,8 @@ class Supervisor(Generic[Endpoint]):
                 await self._end(process)
 
     def _started(self, task: asyncio.Task[Endpoint]) -> None:
-        self._starting = None
+        if self._starting is task:
+            self._starting = None
         if not task.cancelled():
             # Marks the error as seen also when every request has given up.
             task.exception()
@@ -223,6 +239,17 @@ class Supervisor(Generic[Endpoint]):
         except TimeoutError:
             process.kill()
             await process.wait()
+        except asyncio.CancelledError:
+            # Nobody is there any more to see whether it ends by itself.
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise
+
+
+def _is_cancelled() -> bool:
+    """Whether who waits is, and not only what is waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _spawn(command: Command) -> asyncio.subprocess.Process:
