@@ -8,6 +8,7 @@ import pytest
 from adapters_at_hand import Adapter, AdaptersAtHand, custom_arn
 
 from outcrop.config import EngineConfig, Llama, Onnx, OpenAI, Scripted, Upstream
+from outcrop.engines.adapters import AdapterFacts
 from outcrop.engines.modelfiles import known_models
 from outcrop.engines.openai import OpenAIEngine
 from outcrop.engines.pool import EnginePool
@@ -224,6 +225,30 @@ async def test_a_custom_model_that_is_gone_has_no_engine(fitted: EnginePool):
 async def test_a_pool_without_adapters_serves_no_custom_model(tmp_path: Path):
     with pytest.raises(EngineFailed, match="no adapters"):
         await pool_of(tmp_path, script=Scripted()).get("script", None, None, ONE)
+
+
+async def test_an_engine_that_is_taken_is_not_built_for_who_has_waited_meanwhile(tmp_path: Path):
+    class Slow(AdaptersAtHand):
+        async def find(self, name: str) -> AdapterFacts:
+            looking.set()
+            await go_on.wait()
+            return await super().find(name)
+
+    looking, go_on = asyncio.Event(), asyncio.Event()
+    configs: dict[str, EngineConfig] = {"one": Scripted(), "other": Scripted()}
+    adapters = Slow({ONE: Adapter("")})
+    pool = EnginePool(configs, cache_dir=tmp_path, memory_mib=64, adapters=adapters)
+    building = asyncio.create_task(pool.get("other", None, None, ONE))
+    await looking.wait()
+    waiting = asyncio.create_task(pool.get("one"))
+    await asyncio.sleep(0)
+    taking = asyncio.create_task(pool.take("one"))
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(EngineNotReady, match="taken whole"):
+        await waiting
+    await asyncio.gather(building, taking)
+    await pool.close()
 
 
 async def test_an_adapter_of_other_weights_is_refused_by_reserved_engines_too(tmp_path: Path):

@@ -107,12 +107,13 @@ class EnginePool:
         if model is None and _is_unnamed_upstream(self._configs.get(name)):
             model = model_id
         key = _Key(name, model, adapter)
-        if name in self._taken:
-            raise EngineNotReady(f"engine {name!r} is taken whole by provisioned throughput")
+        self._require_free(name)
         if key not in self._engines:
             async with self._building:
                 if self._closed:
                     raise EngineNotReady("the engines are shutting down")
+                # Again: it may have been taken while another was built.
+                self._require_free(name)
                 if key not in self._engines:
                     self._engines[key] = await self._build_on_demand(key)
         if adapter is not None:
@@ -195,6 +196,10 @@ class EnginePool:
     def config(self, name: str, model: str | None = None) -> EngineConfig:
         """Raises EngineFailed where there is none."""
         return self._builder.config(name, model)
+
+    def _require_free(self, name: str) -> None:
+        if name in self._taken:
+            raise EngineNotReady(f"engine {name!r} is taken whole by provisioned throughput")
 
     async def _build_on_demand(self, key: "_Key") -> Engine:
         config = self.config(key.name, key.model)
