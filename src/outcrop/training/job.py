@@ -1,5 +1,6 @@
 """One training job from its specification to its sealed results."""
 
+import importlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -25,7 +26,6 @@ from outcrop.training.examples import Examples, collect
 from outcrop.training.libraries import Libraries, load_libraries
 from outcrop.training.loop import Hooks, Outcome, Run, StopAsked
 from outcrop.training.lora import Adapter, attach
-from outcrop.training.lora_gguf import AdapterRefused, shape_of_config, to_gguf
 from outcrop.training.losses import Losses
 from outcrop.training.orders import Orders, Reports
 from outcrop.training.spec import (
@@ -123,12 +123,14 @@ def prepare(
 
 def pack(spec: TrainingSpec, adapter: Adapter) -> Mapping[str, bytes]:
     """The adapter in both its forms, by the names of the sealed files. Raises BaseBroken."""
+    # By name: a machine without its libraries is told so by ``load_libraries``.
+    served: Any = importlib.import_module("outcrop.training.lora_gguf")
     peft = adapter.files(spec.model_id)
     packed = {ADAPTER_PEFT: zipped(peft)}
     config: dict[str, Any] = adapter.base.config.to_dict()
     try:
-        packed[ADAPTER_GGUF] = to_gguf(peft, shape_of_config(config))
-    except AdapterRefused as error:
+        packed[ADAPTER_GGUF] = served.to_gguf(peft, served.shape_of_config(config))
+    except served.AdapterRefused as error:
         raise BaseBroken(f"llama.cpp could not serve what is trained here: {error}") from error
     return packed
 

@@ -36,18 +36,15 @@ def load_libraries() -> Libraries:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
+        # Those first that others ask for: the one that is missing is then told by its name.
+        torch, _ = importlib.import_module("torch"), importlib.import_module("gguf")
+        tensors = importlib.import_module("safetensors.torch")
         transformers = importlib.import_module("transformers")
-        libraries = Libraries(
-            torch=importlib.import_module("torch"),
-            transformers=transformers,
-            peft=importlib.import_module("peft"),
-            tensors=importlib.import_module("safetensors.torch"),
-        )
-        importlib.import_module("gguf")
+        peft = importlib.import_module("peft")
     except ImportError as error:
         raise LibraryMissing(
             f"Training needs libraries that are not installed here ({error}). "
             "Install them with: pip install 'outcrop[train]'"
         ) from error
     transformers.utils.logging.disable_progress_bar()
-    return libraries
+    return Libraries(torch, transformers, peft, tensors)
