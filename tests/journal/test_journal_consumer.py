@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from outcrop.journal.consumer import Consumer, Sink
 from outcrop.journal.files import Journal
 from outcrop.journal.records import CallRecord, encode
 from outcrop.stores.database import Database
-from outcrop.stores.resources import Resources, Transaction
+from outcrop.stores.resources import Resources, Transaction, View
 from outcrop.stores.tables import journal_cursor, usage_tags
 
 
@@ -216,3 +217,52 @@ async def test_a_request_that_leaves_during_the_commit_doubles_nothing(
     assert asking.cancelled()
     assert await written(resources) == rows.given == ids(3)
     assert rows.commits == 1
+
+
+class Held(Resources):
+    """A reader that has read goes on when ``goes_on`` is set, where ``is_held``."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.is_held = False
+        self.has_read = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[View]:
+        async with super().reading() as view:
+            yield view
+        if self.is_held:
+            self.has_read.set()
+            await self.goes_on.wait()
+
+
+async def test_whoever_counts_the_backlog_during_a_commit_doubles_nothing(
+    tmp_path: Path, journal: Journal
+) -> None:
+    database = await Database.open(tmp_path / "outcrop.db")
+    resources = Held(database)
+    counting: list[asyncio.Task[int]] = []
+
+    class Counted(Rows):
+        async def take(self, records: Sequence[CallRecord], transaction: Transaction) -> None:
+            await super().take(records, transaction)
+            if not counting:
+                resources.is_held = True
+                counting.append(asyncio.create_task(consumer.count_backlog_bytes()))
+                # One that waits for the commit does not read before it.
+                read = asyncio.create_task(resources.has_read.wait())
+                await asyncio.wait([read], timeout=0.3)
+                read.cancel()
+
+    rows = Counted()
+    consumer = Consumer(journal, resources, [rows])
+    journal.append(record(0))
+    await consumer.catch_up()
+    resources.is_held = False
+    resources.goes_on.set()
+    await counting[0]
+    journal.append(record(1))
+    await consumer.catch_up()
+    assert rows.given == await written(resources) == ids(2)
+    await database.close()

@@ -264,3 +264,15 @@ def test_what_was_appended_is_there_after_a_kill(tmp_path: Path) -> None:
     assert len(found) in (acknowledged, acknowledged + 1)
     assert found == [str(number).encode() * 20 for number in range(len(found))]
     journal.close()
+
+
+def test_what_was_appended_behind_an_end_is_left(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", segment_bytes=100)
+    journal.append(b"a" * 90)
+    end = journal.end
+    for letter in (b"b", b"c"):
+        journal.append(letter * 90)
+    assert journal.read(START, 1000, end) == ([b"a" * 90], end)
+    assert journal.read(end, 1000, end) == ([], end)
+    assert journal.read(end, 1000)[0] == [b"b" * 90]
+    journal.close()

@@ -80,7 +80,9 @@ class Consumer:
 
     async def count_backlog_bytes(self) -> int:
         """What is not in the database yet."""
-        position = await self._find_position()
+        async with self._taking:
+            # What is read while a commit goes on is old by then, and would be taken once more.
+            position = await self._find_position()
         return await asyncio.to_thread(self._journal.bytes_after, position)
 
     async def _run(self) -> None:
@@ -124,7 +126,9 @@ class Consumer:
 
     async def _take(self) -> bool:
         before = await self._find_position()
-        raw, after = await asyncio.to_thread(self._journal.read, before, _BATCH_BYTES)
+        # Here, where it is appended: a thread may see a new segment with the old one's size.
+        end = self._journal.end
+        raw, after = await asyncio.to_thread(self._journal.read, before, _BATCH_BYTES, end)
         if after == before:
             return False
         records = [record for each in raw if (record := _decoded(each)) is not None]

@@ -71,9 +71,12 @@ class Journal:
             raise OSError(f"{self._path(self._segment)} takes no more bytes")
         self._size += written
 
-    def read(self, start: Position, max_bytes: int) -> tuple[list[bytes], Position]:
-        """Whole records from ``start`` on, at least one if there is one, and where to go on."""
-        end = self.end
+    def read(
+        self, start: Position, max_bytes: int, end: Position | None = None
+    ) -> tuple[list[bytes], Position]:
+        """Whole records from ``start`` on, at least one if there is one, and where to go on. What
+        lies behind ``end`` is left; a thread other than the one that appends must say it."""
+        end = end or self.end
         for number in sorted(self._segments()):
             if not start.segment <= number <= end.segment:
                 continue
