@@ -4,7 +4,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,11 @@ def hooks(kept: list[Standing], stop_at: int = 1000) -> Hooks:
     return Hooks(lambda _: None, kept.append, should_stop, 0.0)
 
 
+def keeping_nothing() -> Hooks:
+    """Of all workers but the first."""
+    return replace(hooks([]), keep=None)
+
+
 def train_together(runs: Sequence[Run], told: Sequence[Hooks]) -> list[Outcome]:
     with ThreadPoolExecutor(len(runs)) as threads:
         return list(threads.map(Run.train, runs, told))
@@ -120,13 +125,14 @@ def test_all_workers_stop_after_the_same_step_and_fewer_go_on(base: Path):
     alone = run_in(base, Alone()).train(hooks([]))
     meeting = Meeting(3)
     runs = [run_in(base, Member(rank, 3, meeting)) for rank in range(3)]
-    kept: list[list[Standing]] = [[], [], []]
-    told = [hooks(kept[0], stop_at=2), hooks(kept[1]), hooks(kept[2])]
+    kept: list[Standing] = []
+    told = [hooks(kept, stop_at=2), keeping_nothing(), keeping_nothing()]
     with pytest.raises(StopAsked):
         train_together(runs, told)
-    assert [each[-1].steps for each in kept] == [2, 2, 2]
+    assert {run.standing().steps for run in runs} == {2}
+    assert kept[-1].steps == 2
     left = run_in(base, Alone())
-    left.take_up(kept[0][-1])
+    left.take_up(kept[-1])
     assert [one.loss for one in left.train(hooks([])).training] == pytest.approx(
         [one.loss for one in alone.training], rel=1e-4
     )

@@ -48,10 +48,11 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """``keep`` is given every checkpoint; ``should_stop`` is asked several times a step."""
+    """``keep`` is given every checkpoint; a worker without it makes none. ``should_stop`` is asked
+    several times a step."""
 
     report: Callable[[Report], None]
-    keep: Callable[[Standing], None]
+    keep: Callable[[Standing], None] | None
     should_stop: Callable[[], bool]
     checkpoint_s: float
 
@@ -110,7 +111,7 @@ class Run:
         try:
             self._train(hooks)
         except StopAsked:
-            hooks.keep(self.standing())
+            self._keep(hooks)
             raise
         return self.outcome
 
@@ -125,9 +126,13 @@ class Run:
                 reported_at = time.monotonic()
             self._evaluate_once(hooks)
             if is_end or time.monotonic() - kept_at >= hooks.checkpoint_s:
-                hooks.keep(self.standing())
+                self._keep(hooks)
                 kept_at = time.monotonic()
         self._require_sound()
+
+    def _keep(self, hooks: Hooks) -> None:
+        if hooks.keep is not None:
+            hooks.keep(self.standing())
 
     def _remaining(self) -> Iterator[tuple[int, Batch]]:
         """Epochs count from 1."""

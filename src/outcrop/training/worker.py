@@ -113,7 +113,7 @@ class _Worker:
 
     def _hooks(self, spec: TrainingSpec) -> Hooks:
         if self._rank:
-            return Hooks(_ignore, _ignore, _never, spec.checkpoint_s)
+            return Hooks(_ignore, None, _never, spec.checkpoint_s)
         return Hooks(self._report, self._keep, self._asker(), spec.checkpoint_s)
 
     def _report(self, report: Report) -> None:
