@@ -38,12 +38,15 @@ class Vllm:
     takes_adapters: bool = True
     pretends: bool = False
     base: str = "base"
+    listing: bytes = b""
     hold: asyncio.Event | None = None
     hold_answer: asyncio.Event | None = None
     holding: asyncio.Event = field(default_factory=asyncio.Event)
     unloads: asyncio.Event | None = None
 
     async def models(self, _: web.Request) -> web.Response:
+        if self.listing:
+            return web.Response(body=self.listing)
         names = [self.base, *self.loaded]
         return web.json_response({"data": [{"id": name, "owned_by": "vllm"} for name in names]})
 
@@ -181,6 +184,17 @@ async def test_a_server_that_says_it_took_an_adapter_and_has_none_answers_nothin
         with pytest.raises(EngineFailed, match="took an adapter, and lists none"):
             await collect(engine)
         assert server.asked == []
+
+
+@pytest.mark.parametrize("listing", [b"\xff\xfe", b'{"data": [{"id": "\xff"}]}', b"[]", b"{}"])
+async def test_a_server_that_lists_garbage_is_given_no_adapter(
+    tmp_path: Path, listing: bytes
+) -> None:
+    async with serving(tmp_path) as (server, engine):
+        server.listing = listing
+        with pytest.raises(EngineFailed):
+            await collect(engine)
+        assert server.told == []
 
 
 async def test_a_server_with_other_weights_is_given_no_adapter(tmp_path: Path) -> None:

@@ -272,6 +272,21 @@ async def test_counts_of_tokens_that_cannot_be_are_no_answer(counted: int) -> No
             await collect(engine)
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [b'{"choices": [{"delta": {"content": "\xff"}}]}', b"\xff\xfe", b"{", b"[" * 100_000],
+)
+async def test_a_chunk_of_garbage_is_no_answer(garbage: bytes) -> None:
+    async with serving("vllm") as (server, engine):
+        server.pieces = [b"data: " + garbage + b"\n\n"]
+        with pytest.raises(EngineFailed, match="cannot be read"):
+            await collect(engine)
+
+
+async def test_what_is_no_text_in_a_refusal_is_told_as_far_as_it_is() -> None:
+    assert failures.message(b'{"message": "\xff no"}') == '{"message": "\ufffd no"}'
+
+
 async def test_a_stream_that_ends_without_a_reason_is_a_lost_engine() -> None:
     async with serving() as (server, engine):
         server.say(delta(content="Hi"), done=True)

@@ -34,7 +34,7 @@ async def require_adapter(url: str, api_key: str, path: str) -> None:
             ) as response,
         ):
             loaded = msgspec.json.decode(await response.read(), type=list[_Loaded])
-    except (TimeoutError, aiohttp.ClientError, msgspec.DecodeError) as error:
+    except (TimeoutError, aiohttp.ClientError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise AdapterMissing(f"it does not tell which adapters it has: {error}") from error
     if [(one.id, one.path) for one in loaded] != [(0, path)]:
         raise AdapterMissing(f"it has {len(loaded)} adapters, and not the one it was given")

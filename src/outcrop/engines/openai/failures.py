@@ -54,7 +54,7 @@ def message(body: bytes) -> str:
     """The server's own words, whatever the shape they came in."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body.decode(errors="replace")[:SHOWN_CHARACTERS]
     return describe(value)[:SHOWN_CHARACTERS]
 

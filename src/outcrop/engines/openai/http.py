@@ -117,7 +117,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _decode(body: bytes, answer: type[Answer]) -> Answer:
     try:
         return msgspec.json.decode(body, type=answer)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineFailed(f"the server's answer cannot be read: {error}") from error
 
 

@@ -163,7 +163,7 @@ class Reader:
     def _read(self, data: bytes) -> _Chunk:
         try:
             chunk = _decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise EngineFailed(f"the server sent a chunk that cannot be read: {error}") from error
         if chunk.error is not None:
             raise EngineFailed(f"the server reported an error: {describe(chunk.error)[:500]}")
