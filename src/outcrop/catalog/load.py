@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -176,13 +177,20 @@ def load_catalog(config: Config) -> Catalog:
 
 
 def load_models(user_files: Sequence[Path] = ()) -> Models:
+    packaged = _packaged_models()
+    models = Models(dict(packaged.by_id), dict(packaged.aliases))
+    for path in user_files:
+        _read_into(models, str(path), path.expanduser())
+    return models
+
+
+@cache
+def _packaged_models() -> Models:
     models = Models()
     packaged = files("outcrop.catalog") / "data"
     for file in sorted(packaged.iterdir(), key=lambda each: each.name):
         if file.name.endswith(".toml"):
             _read_into(models, f"catalog/data/{file.name}", file)
-    for path in user_files:
-        _read_into(models, str(path), path.expanduser())
     return models
 
 

@@ -7,6 +7,7 @@ import hashlib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from typing import Final, Literal
 
@@ -72,9 +73,14 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[str, _OfModel]
 
 
-def define(models: Iterable[Model]) -> Definitions:
+@cache
+def _packaged() -> _File:
     text = (files("outcrop.quotas") / "quotas.toml").read_text(encoding="utf-8")
-    file = msgspec.convert(tomllib.loads(text), _File)
+    return msgspec.convert(tomllib.loads(text), _File)
+
+
+def define(models: Iterable[Model]) -> Definitions:
+    file = _packaged()
     rates: dict[tuple[str, RateUnit], str] = {}
     found: dict[str, Quota] = {}
     for group in _named(models, file):
