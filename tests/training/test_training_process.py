@@ -32,6 +32,7 @@ from outcrop.training.spec import (
     BaseWeights,
     DataFile,
     Progress,
+    RecordLimits,
     Rejected,
     Report,
     Settings,
@@ -229,6 +230,49 @@ async def test_the_first_step_goes_as_far_as_its_warm_up_lets_it(
     moved = [tensor.abs().max().item() for name, tensor in tensors.items() if "lora_B" in name]
     assert len(moved) == 7 * 2
     assert moved == pytest.approx([share * 0.005] * len(moved), rel=0.01)
+
+
+MALFORMED = "Unable to parse Amazon S3 file: data.jsonl. Data files must conform to JSONL format."
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "no JSON": (b'{"input": "a",', MALFORMED),
+    "an empty line": (b'{"input": "a", "output": "b"}\n\n', MALFORMED),
+    "no output": (b'{"input": "a"}', MALFORMED),
+    "characters": (
+        b'{"input": "' + b"a " * 300 + b'", "output": "b"}',
+        "Input size exceeded in file data.jsonl for record starting with",
+    ),
+    "input": (
+        b'{"input": "' + b"a b " * 30 + b'", "output": "b"}',
+        "Maximum input token count ",
+    ),
+    "output": (
+        b'{"input": "b", "output": "' + b"a b " * 30 + b'"}',
+        "Maximum output token count ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "told"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("which", ["training", "validation"])
+async def test_data_that_break_a_rule_end_the_run_before_it_trains(
+    base: Path, tmp_path: Path, which: str, line: bytes, told: str
+) -> None:
+    """In the documents' words, whichever of the files it is."""
+    sound = b'{"input": "a", "output": "b"}\n'
+    files = {
+        name: DataFile(path=str(tmp_path / name), name=name, most_records=2, records_quota="q")
+        for name in ("sound.jsonl", "data.jsonl")
+    }
+    (tmp_path / "sound.jsonl").write_bytes(sound)
+    (tmp_path / "data.jsonl").write_bytes(sound + line)
+    limits = RecordLimits(input_tokens=64, output_tokens=50, total_tokens=64, characters=384)
+    training, validation = reversed(files.values()) if which == "training" else files.values()
+    data = {"training": training, "validation": (validation,)}
+    spec = job(base, tmp_path / "job", limits=limits, **data)
+    (last,) = await run(spec)
+    assert isinstance(last, Rejected), last
+    assert last.message.startswith(told)
+    assert list(spec_folder(spec).iterdir()) == []
 
 
 @pytest.mark.parametrize("validated", [True, False])
