@@ -40,7 +40,7 @@ class AdaptersAtHand:
 
     async def find(self, name: str) -> AdapterFacts:
         adapter = self._get(name)
-        return AdapterFacts(name, adapter.base, len(adapter.gguf))
+        return AdapterFacts(adapter.base, len(adapter.gguf))
 
     async def read_gguf(self, name: str) -> bytes:
         return self._open(name).gguf

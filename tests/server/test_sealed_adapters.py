@@ -31,12 +31,20 @@ GGUF = b"GGUF" + b"plain weights of the adapter" * 100
 PEFT = {"adapter_config.json": b'{"r": 16}', "adapter_model.safetensors": b"plain tensors" * 100}
 
 
-def packed(files: Mapping[str, bytes]) -> bytes:
+def packed(files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
     whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(whole, "w", compression) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return whole.getvalue()
+
+
+def directed(offset: int, value: bytes) -> bytes:
+    """``PEFT``, and at ``offset`` in what its directory says of the first file is ``value``."""
+    archive = bytearray(packed(PEFT))
+    start = archive.index(b"PK\x01\x02") + offset
+    archive[start : start + len(value)] = value
+    return bytes(archive)
 
 
 @dataclass
@@ -82,7 +90,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def test_an_adapter_is_opened_into_memory_and_nowhere_else(world: World) -> None:
     await world.put()
-    assert await world.adapters.find(MODEL) == AdapterFacts(MODEL, "base", 7)
+    assert await world.adapters.find(MODEL) == AdapterFacts("base", 7)
     assert await world.adapters.read_gguf(MODEL) == GGUF
     assert await world.adapters.read_peft(MODEL) == PEFT
     written = [Path(folder, name) for folder, _, names in os.walk(world.folder) for name in names]
@@ -144,8 +152,29 @@ async def test_files_of_another_job_or_in_each_other_s_place_are_not_believed(
         packed({**PEFT, "adapter_config.json": bytes(2 * 1024 * 1024)}),
         packed(PEFT)[:-40],
         packed(PEFT).replace(b"\x4b", b"\x4c"),
+        packed(PEFT, zipfile.ZIP_LZMA),
+        directed(8, b"\x01"),
+        directed(8, b"\x20"),
+        directed(6, b"\xff"),
+        directed(42, b"\xff\xff\xff\x7f"),
+        directed(8, b"\x00\x08").replace(b"adapter_config.json", b"\xffdapter_config.json"),
+        packed(PEFT)[:-6] + b"\xff\xff\xff\x00\x00\x00",
     ],
-    ids=["empty", "cut", "one file", "too large", "no directory", "damaged"],
+    ids=[
+        "empty",
+        "cut",
+        "one file",
+        "too large",
+        "no directory",
+        "damaged",
+        "compressed otherwise",
+        "with a password",
+        "patched",
+        "of a version to come",
+        "a file elsewhere",
+        "a name that is no text",
+        "a directory elsewhere",
+    ],
 )
 async def test_an_archive_that_is_none_is_refused(world: World, peft: bytes) -> None:
     await world.put(peft=peft)

@@ -14,7 +14,6 @@ class AdapterFacts:
     """``base`` is the fingerprint of the weights it was trained on, and works with alone: of a
     model file, or the name that an OpenAI-compatible server has for them."""
 
-    name: str
     base: str
     size_bytes: int
 

@@ -30,6 +30,17 @@ _PEFT_FILES: Final[Mapping[str, int]] = {
     PEFT_WEIGHTS: 4096 * _MIB,
 }
 """How many bytes each may have at most."""
+_COMPRESSED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGES: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    # Offsets that lead out of the file, names that are no UTF-8.
+    ValueError,
+    # Compressed in a way of its own, or with a password: NotImplementedError is one of these.
+    RuntimeError,
+)
+"""What ``zipfile`` raises for an archive that is none of ours."""
 
 
 class SealedAdapters:
@@ -42,7 +53,7 @@ class SealedAdapters:
 
     async def find(self, name: str) -> AdapterFacts:
         adapter = self._get(name)
-        return AdapterFacts(name=name, base=adapter.base, size_bytes=adapter.size_bytes)
+        return AdapterFacts(base=adapter.base, size_bytes=adapter.size_bytes)
 
     async def read_gguf(self, name: str) -> bytes:
         return await self._read(name, ADAPTER_GGUF)
@@ -51,8 +62,9 @@ class SealedAdapters:
         packed = await self._read(name, ADAPTER_PEFT)
         try:
             return await asyncio.to_thread(_unpack, packed)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-            raise NoAdapter(f"The adapter of {name} is damaged: {error}.") from error
+        except _DAMAGES as error:
+            why = str(error) or "it ends too soon"
+            raise NoAdapter(f"The adapter of {name} is damaged: {why}.") from error
 
     def _get(self, name: str) -> TrainedAdapter:
         item = self._models.find_arn(name)
@@ -90,6 +102,8 @@ def _unpack(packed: bytes) -> dict[str, bytes]:
 
 def _unpacked(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
     try:
+        if archive.getinfo(name).compress_type not in _COMPRESSED:
+            raise zipfile.BadZipFile(f"its {name} is compressed as none of ours is")
         with archive.open(name) as file:
             # What the archive says of sizes is not believed: no more than this is unpacked.
             content = file.read(most_bytes + 1)
