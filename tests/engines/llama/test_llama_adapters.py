@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from adapters_at_hand import Adapter, AdaptersAtHand, custom_arn, random_adapter
-from llama_asking import CONTEXT, MODEL, QUESTION, ask, asking
+from llama_asking import CONTEXT, ENDLESS, MODEL, QUESTION, ask, asking, until
 
 from outcrop.config import Llama, load
 from outcrop.engines.llama import supervisor
@@ -133,6 +133,21 @@ def library_bytes(pid: int | None) -> int:
     regions = re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", text)
     found = (re.search(r"(?m)^Pss: +(\d+) kB", one) for one in regions if ".so" in one[:200])
     return sum(int(match[1]) * 1024 for match in found if match)
+
+
+async def test_closing_the_stream_of_a_custom_model_stops_its_engine(pool: EnginePool) -> None:
+    one = await fitted(pool, ONE)
+    events = one.generate(asking("Count to a thousand.", 200, sampling=ENDLESS))
+    for _ in range(4):
+        await anext(events)
+    await events.aclose()
+
+    async def is_at_rest() -> bool:
+        return not (await one.metrics())["requests_processing"]
+
+    await until(is_at_rest)
+    assert 3 <= (await one.metrics())["tokens_predicted_total"] < 150
+    assert one.idle
 
 
 async def test_nothing_of_an_adapter_is_left_open_or_in_a_folder(pool: EnginePool) -> None:
