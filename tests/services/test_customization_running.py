@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from customizing_under_test import Bench, open_bench
-from in_process import REGION
+from customizing_under_test import EXPRESS, Bench, open_bench
+from in_process import ADMIN, REGION
 from statements import ACCOUNT
 
+from outcrop.services.bedrock.customization.keys import make_data_key
 from outcrop.stores.customization_records import CustomizationJob
 from outcrop.stores.iam_records import RoleRecord
+from outcrop.stores.kms_records import KmsGrant
 from outcrop.stores.model_records import CustomModel
 from outcrop.stores.resources import Place
 
@@ -230,3 +232,21 @@ async def test_a_server_that_stops_ends_the_training_and_goes_on_later(tmp_path:
         assert await second.billed(arn) == 1000
         assert not stray.exists()
         assert not (stray.parent / "note.txt").exists()
+
+
+async def test_a_grant_that_a_killed_server_made_for_no_job_is_retired(tmp_path: Path) -> None:
+    """It was killed between the grant and the job."""
+    nobody = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-customization-job/{EXPRESS}/nobodysjob12"
+    async with open_bench(tmp_path) as first:
+        await first.ended(await first.create("trains"))
+        call = first.inside.call(first.inside.caller(ADMIN))
+        left = await make_data_key(call, nobody, None)
+        before = await _grants(first)
+    assert left.grant in before
+    async with open_bench(tmp_path, bucket=first.bucket) as second:
+        assert await _grants(second) == before - {left.grant}
+
+
+async def _grants(bench: Bench) -> set[str]:
+    async with bench.inside.deployment.state.stores.resources.reading() as view:
+        return {item.name for item in await view.list(KmsGrant)}

@@ -9,6 +9,7 @@ from outcrop.config import Config
 from outcrop.engines.pool import EnginePool
 from outcrop.jobs.runner import JobRunner
 from outcrop.services.bedrock.customization.ending import Ending
+from outcrop.services.bedrock.customization.orphans import retire_orphans
 from outcrop.services.bedrock.customization.running import job_kinds
 from outcrop.services.bedrock.customization.specs import Specs
 from outcrop.services.serving import Serving
@@ -25,6 +26,7 @@ async def open_customizing(
 ) -> AsyncGenerator[None]:
     """The leases of an earlier process are free by now: ``open_serving`` took them over."""
     await ending.sweep()
+    await retire_orphans(stores, ending.background)
     specs = Specs(config, engines, serving.book)
     kinds = job_kinds(ending, specs, serving.capacity)
     runner = JobRunner(stores.database, kinds, node=socket.gethostname())
