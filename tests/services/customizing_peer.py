@@ -107,9 +107,9 @@ def _waits(spec: Spec) -> None:
     if (folder / "checkpoint").exists():
         _trains(spec)
         return
+    (folder / "pid").write_text(str(os.getpid()))
     _validated()
     _progress(1)
-    (folder / "pid").write_text(str(os.getpid()))
     line = sys.stdin.readline()
     (folder / "checkpoint").write_text("2")
     if line == "stop\n":
