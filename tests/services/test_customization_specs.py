@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from outcrop.catalog.load import load_models
-from outcrop.config import Config, Llama, Training
+from outcrop.config import Config, Llama, OpenAI, Training
 from outcrop.engines.modelfiles import known_models
 from outcrop.engines.pool import EnginePool
 from outcrop.quotas.book import QuotaBook
@@ -172,6 +173,27 @@ async def test_named_weights_are_asked_in_the_format_of_their_engine(
         fingerprint = engines.fingerprint("base")
         spec = await make(Specs(config, engines, specs.book), base=fingerprint)
         assert spec.base.template == "chatml"
+    await engines.close()
+
+
+async def test_weights_at_a_server_are_those_of_the_name_that_the_model_is_bound_to(
+    specs: Specs,
+) -> None:
+    config = msgspec.structs.replace(
+        specs.config,
+        engines={"base": OpenAI(url="http://127.0.0.1:9/v1", model="m")},
+        training=Training(bases={"base": "/weights"}),
+    )
+    engines = EnginePool(config.engine_configs(), cache_dir=config.cache_dir, memory_mib=64)
+    served = Specs(config, engines, specs.book)
+    bound = replace(MODELS[EXPRESS], engine="base", engine_model="n")
+    spec = await served.make(job(1, EXPRESS, base="n"), bound, KEY, 1)
+    assert spec.base.fingerprint.startswith("n\n")
+    with pytest.raises(JobRefused, match="weights behind the base model were changed"):
+        await served.make(job(1, EXPRESS, base="m"), bound, KEY, 1)
+    # Bound to another engine since: the job's own has the name that it is configured with.
+    elsewhere = replace(bound, engine="other")
+    assert await served.make(job(1, EXPRESS, base="m"), elsewhere, KEY, 1)
     await engines.close()
 
 
