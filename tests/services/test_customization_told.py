@@ -86,6 +86,18 @@ async def test_the_results_in_s3_are_those_that_training_wrote(bench: Bench) -> 
     assert await read(bench, f"{results}/{name}") == form.format("validation").encode()
 
 
+async def test_data_and_results_lie_under_keys_of_s3(bench: Bench) -> None:
+    """SSE-S3, which is the default of every bucket."""
+    arn = await create(bench, "trains")
+    job = await bench.ended(arn)
+    assert job.status == "Completed"
+    written = await bench.keys(job.output_uri.removeprefix(f"s3://{bench.bucket}/"))
+    assert len(written) == 2
+    for key in ("validation.jsonl", job.training_uri.rpartition("/")[2], *written):
+        head = await bench.admin.ask("s3", "HeadObject", Bucket=bench.bucket, Key=key)
+        assert head["ServerSideEncryption"] == "AES256"
+
+
 async def test_a_job_s_folder_has_what_its_owner_gave_and_nothing_else(bench: Bench) -> None:
     """Calls were made and recorded before: nothing of them comes into a training."""
     asked = {"modelId": "cohere.command-text-v14", "body": b'{"prompt": "granite"}'}
