@@ -536,6 +536,17 @@ async def test_tokens_are_counted_by_bedrock() -> None:
         assert server.asked[0][0].endswith("/count-tokens")
 
 
+async def test_what_is_no_utf_8_is_an_answer_that_cannot_be_read() -> None:
+    async with bedrock() as (server, engine):
+        delta = b'{"contentBlockIndex": 0, "delta": {"text": "\xff"}}'
+        server.body = encode({":event-type": "contentBlockDelta", ":message-type": "event"}, delta)
+        with pytest.raises(EngineFailed, match="cannot be read"):
+            await collect(engine)
+        server.status, server.body = 503, b'{"message": "\xff"}'
+        with pytest.raises(EngineNotReady, match="503"):
+            await collect(engine)
+
+
 async def test_titan_and_cohere_embeddings_are_read() -> None:
     async with bedrock("amazon.titan-embed-text-v2:0") as (server, engine):
         server.body = b'{"embedding": [0.6, 0.8], "inputTextTokenCount": 3}'

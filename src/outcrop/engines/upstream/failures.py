@@ -48,7 +48,7 @@ def failure(code: str, status: int | None, body: bytes) -> EngineError:
 def _message(body: bytes) -> str:
     try:
         fields = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         fields = dict[str, Any]()
     text = fields.get("message") or fields.get("Message")
     return str(text or body.decode(errors="replace"))[:1000]

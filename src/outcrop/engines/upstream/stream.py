@@ -186,5 +186,5 @@ class Reader:
 def _read(payload: bytes) -> _Payload:
     try:
         return _decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineFailed(f"Bedrock sent an event that cannot be read: {error}") from error
