@@ -32,10 +32,12 @@ class Adapter:
 
 @dataclass
 class AdaptersAtHand:
-    """``closed`` is why none can be opened now. ``reads`` counts what was opened."""
+    """``closed`` is why none can be opened now, which ``may_pass``. ``reads`` counts what was
+    opened."""
 
     known: dict[str, Adapter] = field(default_factory=dict[str, Adapter])
     closed: str = ""
+    may_pass: bool = False
     reads: int = 0
 
     async def find(self, name: str) -> AdapterFacts:
@@ -51,7 +53,7 @@ class AdaptersAtHand:
     def _open(self, name: str) -> Adapter:
         adapter = self._get(name)
         if self.closed:
-            raise NoAdapter(self.closed)
+            raise NoAdapter(self.closed, may_pass=self.may_pass)
         self.reads += 1
         return adapter
 

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,9 +14,11 @@ from in_process import ADMIN, REGION, Inside, running_inside
 from running_gateways import ACCOUNT
 
 from outcrop.engines.adapters import AdapterFacts, NoAdapter
+from outcrop.errors import ServiceError
 from outcrop.security.sealed_files import seal_file
 from outcrop.server.adapters import SealedAdapters, sweep_artifacts
 from outcrop.services.bedrock.customization.keys import make_data_key, open_data_key
+from outcrop.services.call import RawAnswer
 from outcrop.stores.artifacts import Artifacts
 from outcrop.stores.customization_records import CustomizationJob, JobStatus
 from outcrop.stores.model_records import CustomModel, DataKey, TrainedAdapter
@@ -128,6 +131,27 @@ async def test_without_its_grant_or_its_files_an_adapter_is_not_opened(world: Wo
     for asked in (world.adapters.read_gguf(MODEL), world.adapters.read_peft(MODEL)):
         with pytest.raises(NoAdapter, match="the grant was revoked"):
             await asked
+
+
+class KmsDown:
+    """A background in which KMS fails by itself."""
+
+    async def perform(self, *_: Any, **__: Any) -> Mapping[str, Any]:
+        raise ServiceError("KMSInternalException", "Not now.", status=500)
+
+    async def fetch(self, *_: Any, **__: Any) -> RawAnswer:
+        raise NotImplementedError
+
+    async def may(self, *_: Any, **__: Any) -> bool:
+        raise NotImplementedError
+
+
+async def test_an_adapter_that_kms_does_not_open_now_may_be_opened_later(world: World) -> None:
+    await world.put()
+    models = world.inside.deployment.state.stores.models
+    with pytest.raises(NoAdapter, match="Not now") as raised:
+        await SealedAdapters(models, world.artifacts, KmsDown()).read_gguf(MODEL)
+    assert raised.value.may_pass
 
 
 async def test_files_of_another_job_or_in_each_other_s_place_are_not_believed(

@@ -6,7 +6,12 @@ from typing import Protocol
 
 
 class NoAdapter(Exception):
-    """There is none of this name, or it cannot be opened now; the text says why."""
+    """There is none of this name, or it cannot be opened; the text says why. ``may_pass``: asked
+    later, it may be opened."""
+
+    def __init__(self, reason: str, *, may_pass: bool = False) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,8 @@ class AdapterFacts:
 
 
 class Adapters(Protocol):
-    """By the ARN of the custom model. What is read is plain: it goes to memory, never to a disk."""
+    """By the ARN of the custom model. What is read is plain: it goes to memory, or for a server of
+    its own to the folder that is configured for that (``lora_dir``)."""
 
     async def find(self, name: str) -> AdapterFacts:
         """Raises ``NoAdapter``."""

@@ -15,7 +15,7 @@ _Read = TypeVar("_Read")
 
 
 class AdapterUnavailable(EngineNotReady):
-    """It is gone, or cannot be opened now; the text says why."""
+    """It is gone, or cannot be opened, which does not pass by itself; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +54,5 @@ class Fitting:
         try:
             return await reading
         except NoAdapter as error:
-            raise AdapterUnavailable(f"engine {self.engine!r} has no adapter: {error}") from error
+            kind = EngineNotReady if error.may_pass else AdapterUnavailable
+            raise kind(f"engine {self.engine!r} has no adapter: {error}") from error

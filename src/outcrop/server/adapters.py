@@ -80,7 +80,10 @@ class SealedAdapters:
             sealed = await self._artifacts.read(adapter.folder, file)
             key = await open_data_key(self._background, adapter.data_key)
             return await asyncio.to_thread(open_file, key, sealed, adapter.data_key.context, file)
-        except (KeyUnavailable, NotSealed, StoreError) as error:
+        except KeyUnavailable as error:
+            told = f"{name} cannot be opened: {error}"
+            raise NoAdapter(told, may_pass=error.may_pass) from error
+        except (NotSealed, StoreError) as error:
             raise NoAdapter(f"{name} cannot be opened: {error}") from error
 
 

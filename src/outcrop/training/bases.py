@@ -44,7 +44,7 @@ def choose_hardware(spec: TrainingSpec, libraries: Libraries) -> Hardware:
     if spec.device == "cuda" and not has_cuda:
         raise BaseBroken("The configuration asks for training on CUDA, and there is none here.")
     if has_cuda and spec.device != "cpu":
-        is_16 = bool(torch.cuda.is_bf16_supported())
+        is_16 = bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return Hardware("cuda", torch.bfloat16 if is_16 else torch.float32)
     has_tiles = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
     return Hardware("cpu", torch.bfloat16 if has_tiles else torch.float32)

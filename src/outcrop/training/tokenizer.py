@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
-
-# Its own types name one that it leaves open.
 from huggingface_hub import (
+    # Its own types name one that it leaves open.
     hf_hub_download,  # pyright: ignore[reportUnknownVariableType]
     is_offline_mode,
     try_to_load_from_cache,
