@@ -46,8 +46,6 @@ async def test_what_users_and_roles_hold_is_compiled_before_they_ask(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [policy(f"Ahead{number}") for number in range(3)]
-    await inside.user(ACCOUNT, "ann", texts[0])
-    await inside.role(ACCOUNT, "Work", policy("Trusted"), texts[1])
     seen = {text: asyncio.Event() for text in texts}
 
     def noted(text: str, *arguments: Any, **options: Any) -> Policy:
@@ -56,6 +54,8 @@ async def test_what_users_and_roles_hold_is_compiled_before_they_ask(
         return document.parse_policy(text, *arguments, **options)
 
     monkeypatch.setattr(compiled, "parse_policy", noted)
+    await inside.user(ACCOUNT, "ann", texts[0])
+    await inside.role(ACCOUNT, "Work", policy("Trusted"), texts[1])
     for text in texts[:2]:
         await seen[text].wait()
     # A further change wakes it again.
