@@ -1,5 +1,6 @@
 """Trails: made as AWS makes them, delivered to a real bucket, once, in AWS's layout."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -12,6 +13,7 @@ from in_process import Client, Inside
 from running_gateways import ACCOUNT
 from trails_under_test import ARN, BUCKET, NAME, Trailing, bucket_policy
 
+from outcrop.services.cloudtrail import writer
 from outcrop.stores.tables import now_ms, trail_events
 
 INVOKE = {
@@ -44,6 +46,27 @@ async def test_a_trail_needs_a_bucket_that_lets_cloudtrail_write_for_it(trailing
     assert await code_of(admin, "UpdateTrail", **with_prefix) == (
         "InsufficientS3BucketPolicyException"
     )
+
+
+async def test_a_writer_that_is_about_to_look_waits_for_nothing_when_it_is_closed(
+    trailing: Trailing, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(writer, "_SOON_S", 3600.0)
+    stores = trailing.inside.deployment.state.stores
+    looks = list[str]()
+
+    async def look() -> None:
+        looks.append("taken")
+
+    closing = writer.TrailWriter(stores, look)
+    closing.start()
+    closing.wake()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert looks == []
+    async with asyncio.timeout(60):
+        await closing.close()
+    assert looks == ["taken"]
 
 
 async def test_calls_are_delivered_once_in_the_layout_of_aws(trailing: Trailing):

@@ -70,7 +70,7 @@ class TrailWriter:
         self._clock = clock
         self._every_s = every_s
         self._looked_at: dict[str, int] = {}
-        self._closing = False
+        self._closing = asyncio.Event()
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -79,7 +79,7 @@ class TrailWriter:
 
     async def close(self) -> None:
         """What is not cut yet is in the database, and the next start goes on from there."""
-        self._closing = True
+        self._closing.set()
         self.wake()
         if self._task is not None:
             await self._task
@@ -107,13 +107,11 @@ class TrailWriter:
 
     async def _run(self) -> None:
         pause_s = self._every_s
-        while not self._closing:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await self._woken.wait()
+        while not self._closing.is_set():
+            if await _happens(self._woken, pause_s):
                 # What woke it is a request that is recorded when it has been answered.
                 self._woken.clear()
-                await asyncio.sleep(0 if self._closing else _SOON_S)
+                await _happens(self._closing, _SOON_S)
             try:
                 pause_s = _SOON_S if await self.cut() else self._every_s
             except (StoreError, SQLAlchemyError, OSError) as error:
@@ -244,3 +242,10 @@ class TrailWriter:
 def _until_ms(trail: Item[Trail], state: TrailState) -> int | None:
     stopped_at = trail.record.stopped_at
     return to_ms(stopped_at) if state.is_stopping and stopped_at is not None else None
+
+
+async def _happens(event: asyncio.Event, within_s: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            return await event.wait()
+    return False
