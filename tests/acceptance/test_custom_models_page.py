@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from completion_losses import completion_loss
 from running_gateways import ACCOUNT, Gateway, start_gateway
 from watched_sockets import outsiders, watched
 
@@ -240,23 +241,16 @@ async def test_plain_peft_finds_the_reported_validation_loss_in_the_opened_adapt
 def _loss(spec: TrainingSpec, adapter: Path) -> float:
     """Of the answers to the validation questions, by PEFT and Transformers alone."""
     libraries = load_libraries()
-    torch, total, count = libraries.torch, 0.0, 0
     base = find_dequantized(spec)
     assert base is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         plain = libraries.transformers.AutoModelForCausalLM.from_pretrained(
-            base, dtype=torch.float32
+            base, dtype=libraries.torch.float32
         )
         model = libraries.peft.PeftModel.from_pretrained(plain, adapter).eval()
-    for one in read_examples(spec.training, spec, open_tokenizer(spec.base.source)):
-        ids = torch.tensor([one.prompt + one.completion])
-        with torch.no_grad():
-            logits = model(ids).logits[0, len(one.prompt) - 1 : -1]
-        answer = ids[0, len(one.prompt) :]
-        total += torch.nn.functional.cross_entropy(logits, answer, reduction="sum").item()
-        count += len(one.completion)
-    return total / count
+    examples = read_examples(spec.training, spec, open_tokenizer(spec.base.source))
+    return completion_loss(model, libraries.torch, examples)
 
 
 def test_all_of_it_survives_a_restart(walked: Walked) -> None:

@@ -12,6 +12,8 @@ from custom_models_under_test import SONNET, Models, served_by
 from in_process import Inside
 from statements import ACCOUNT, OTHER, allow, document
 
+from outcrop.engines.fitting import AdapterUnavailable
+from outcrop.engines.protocol import Engine
 from outcrop.services.bedrock.customization.kinds import DEPLOY, RETIRE
 from outcrop.stores.model_records import CustomModel, CustomModelDeployment, ModelAccess
 from outcrop.stores.resources import Place
@@ -121,6 +123,24 @@ async def test_an_adapter_of_other_weights_is_not_served(models: Models) -> None
     found = await models.settled(await models.deploy(model))
     assert found["status"] == "Failed"
     assert "other weights" in found["failureMessage"]
+
+
+async def test_an_adapter_that_may_be_opened_later_is_waited_for(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = models.inside.deployment.engines
+    get, refused = engines.get, list[str]()
+
+    async def get_later(*arguments: Any, **options: Any) -> Engine:
+        if not refused:
+            refused.append("once")
+            raise AdapterUnavailable("KMS says nothing", may_pass=True)
+        return await get(*arguments, **options)
+
+    monkeypatch.setattr(engines, "get", get_later)
+    found = await models.settled(await models.deploy(await models.add("tuned")))
+    assert found["status"] == "Active"
+    assert refused == ["once"]
 
 
 async def test_until_it_is_ready_it_is_not_ready(models: Models) -> None:

@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 import pytest
 import pytest_asyncio
+from completion_losses import completion_loss
 from tiny_bases import write_base
 from training_data import spec_of
 
 from outcrop.security.sealed_files import open_file
 from outcrop.services.bedrock.customization.hyperparameters import settings_of
 from outcrop.training.datasets import read_examples
-from outcrop.training.libraries import Libraries, load_libraries
+from outcrop.training.libraries import load_libraries
 from outcrop.training.runner import run_training
 from outcrop.training.spec import (
     ADAPTER_GGUF,
@@ -152,19 +153,8 @@ async def test_plain_peft_finds_the_validation_loss_again(
     last = reports_of(whole)[-1]
     assert isinstance(last, Trained)
     for file, told in zip(whole.validation, last.validation_losses, strict=True):
-        assert _loss(model, libraries, whole, file) == pytest.approx(told, rel=0.01)
-
-
-def _loss(model: Any, libraries: Libraries, spec: TrainingSpec, file: DataFile) -> float:
-    torch, total, count = libraries.torch, 0.0, 0
-    for one in read_examples(file, spec, open_tokenizer(spec.base.source)):
-        ids = torch.tensor([one.prompt + one.completion])
-        with torch.no_grad():
-            logits = model(ids).logits[0, len(one.prompt) - 1 : -1]
-        answer = ids[0, len(one.prompt) :]
-        total += torch.nn.functional.cross_entropy(logits, answer, reduction="sum").item()
-        count += len(one.completion)
-    return total / count
+        examples = read_examples(file, whole, open_tokenizer(whole.base.source))
+        assert completion_loss(model, torch, examples) == pytest.approx(told, rel=0.01)
 
 
 async def test_the_adapter_lies_there_as_gguf_too(whole: TrainingSpec, tmp_path: Path) -> None:

@@ -15,7 +15,12 @@ _Read = TypeVar("_Read")
 
 
 class AdapterUnavailable(EngineNotReady):
-    """It is gone, or cannot be opened, which does not pass by itself; the text says why."""
+    """It is gone, or cannot be opened now; the text says why. ``may_pass``: asked later, it may be
+    opened."""
+
+    def __init__(self, reason: str, *, may_pass: bool = False) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +59,5 @@ class Fitting:
         try:
             return await reading
         except NoAdapter as error:
-            kind = EngineNotReady if error.may_pass else AdapterUnavailable
-            raise kind(f"engine {self.engine!r} has no adapter: {error}") from error
+            told = f"engine {self.engine!r} has no adapter: {error}"
+            raise AdapterUnavailable(told, may_pass=error.may_pass) from error

@@ -60,6 +60,8 @@ class _Deploying:
         try:
             await self._start(item)
         except (AdapterUnavailable, EngineFailed, NoSuchModel) as error:
+            if isinstance(error, AdapterUnavailable) and error.may_pass:
+                raise
             # Nothing that passes by itself.
             await self.fail(job, str(error))
         else:
